@@ -1,0 +1,16 @@
+// Package scenarios holds the shipped scenarios, one file each, and the JSON
+// Schema of their language, so that an installed program carries them along.
+package scenarios
+
+import "embed"
+
+// Files are the shipped scenarios: NAME.yaml for the scenario NAME.
+//
+//go:embed *.yaml
+var Files embed.FS
+
+// Schema is the JSON Schema of a scenario file. It is generated from the types
+// of package scenario; go generate writes it anew.
+//
+//go:embed schema.json
+var Schema []byte
