@@ -208,7 +208,7 @@ func (l *lab) syscall(e journal.Event) {
 	l.host(e.Host)
 	p.active = max(p.active, e.T)
 	if c.Name == "close" {
-		if s := p.files[c.FD]; s != nil {
+		if s := l.learn(e, p); s != nil {
 			delete(p.files, c.FD)
 			l.drop(s, p, moment{from: c.Start, to: e.T, n: e.N})
 		}

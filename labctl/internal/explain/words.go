@@ -135,7 +135,7 @@ func (x *Explanation) held() string {
 	for _, state := range states {
 		text := fmt.Sprintf("%d %s", count[state], state)
 		if left, ok := longest[state]; ok {
-			text += fmt.Sprintf(", the last for %.1f s", float64(left)/1000)
+			text += fmt.Sprintf(" (up to %.1f s left)", float64(left)/1000)
 		}
 		each = append(each, text)
 	}
@@ -183,6 +183,7 @@ func (x *Explanation) owner() {
 // closing says which side closed first, where that is why a holder is there.
 func (x *Explanation) closing(table int) {
 	var sides []Side
+	all, count := 0, map[Side]int{}
 	closing := map[Side][]int{}
 	for _, h := range x.Holders {
 		switch h.Socket.State {
@@ -193,6 +194,8 @@ func (x *Explanation) closing(table int) {
 		if !slices.Contains(sides, h.First) {
 			sides = append(sides, h.First)
 		}
+		all++
+		count[h.First]++
 		n := h.Closing
 		if h.First != Unknown && len(n) == 0 {
 			n = []int{table} // its state tells
@@ -205,7 +208,7 @@ func (x *Explanation) closing(table int) {
 			text = "which side closed first is unknown"
 		}
 		if len(sides) > 1 {
-			text = "of some " + text
+			text = fmt.Sprintf("for %d of %d connections, %s", count[side], all, text)
 		}
 		x.say(text, closing[side]...)
 	}
