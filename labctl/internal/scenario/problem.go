@@ -1,12 +1,14 @@
 package scenario
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
 	"unicode"
 
 	"github.com/clipperhouse/displaywidth"
+	"go.yaml.in/yaml/v4"
 )
 
 // Problem is one thing wrong with a scenario, and where.
@@ -91,4 +93,57 @@ func excerpt(line []rune, at int) (text, blank string) {
 func splitLines(text string) []string {
 	text = strings.NewReplacer("\r\n", "\n", "\r", "\n", "\u0085", "\n", "\u2028", "\n", "\u2029", "\n").Replace(text)
 	return strings.Split(text, "\n")
+}
+
+// problems collects what is wrong with one file.
+type problems struct {
+	file  string
+	lines []string
+	list  Problems
+	seen  map[string]bool
+}
+
+// add notes a problem at n; a nil n stands nowhere in the file. What is found
+// twice, through an alias or in a repeat, is told once.
+func (p *problems) add(n *yaml.Node, format string, args ...any) {
+	problem := Problem{File: p.file, Message: fmt.Sprintf(format, args...)}
+	if n != nil {
+		problem.Line, problem.Column = n.Line, n.Column
+		problem.Source = p.source(n.Line)
+	}
+	id := fmt.Sprintf("%d:%d:%s", problem.Line, problem.Column, problem.Message)
+	if p.seen[id] || len(p.list) > maxProblems {
+		return
+	}
+	p.seen[id] = true
+	if len(p.list) == maxProblems {
+		problem = Problem{File: p.file, Message: "there are more problems; these first"}
+	}
+	p.list = append(p.list, problem)
+}
+
+// wrong notes a problem and that v is not to be relied on.
+func (p *problems) wrong(v placed, n *yaml.Node, format string, args ...any) {
+	v.spot().bad = true
+	p.add(n, format, args...)
+}
+
+// source is a line of the file, counted from 1.
+func (p *problems) source(line int) string {
+	if line < 1 || line > len(p.lines) {
+		return ""
+	}
+	return p.lines[line-1]
+}
+
+// sorted is every problem in the order of the file, those that stand nowhere
+// in it last.
+func (p *problems) sorted() Problems {
+	slices.SortStableFunc(p.list, func(a, b Problem) int {
+		if (a.Line == 0) != (b.Line == 0) {
+			return cmp.Compare(b.Line, a.Line)
+		}
+		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+	})
+	return p.list
 }

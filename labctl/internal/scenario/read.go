@@ -8,7 +8,10 @@ import (
 	"io/fs"
 	"os"
 	"syscall"
+	"unicode"
 	"unicode/utf8"
+
+	"go.yaml.in/yaml/v4"
 )
 
 // maxSize is the size of the largest file that is read, in bytes. The largest
@@ -60,4 +63,17 @@ func unusable(data []byte) string {
 		return "the file is not text in UTF-8; a scenario is a YAML file"
 	}
 	return ""
+}
+
+// printable tells of the control characters, which YAML forbids.
+func (p *problems) printable() bool {
+	for i, line := range p.lines {
+		for at, r := range []rune(line) {
+			if unicode.IsControl(r) && r != '\t' {
+				p.add(&yaml.Node{Line: i + 1, Column: at + 1}, "the control character %U stands here; a YAML file has none but tabs and line ends", r)
+				break
+			}
+		}
+	}
+	return len(p.list) == 0
 }

@@ -17,6 +17,8 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 
+	"go.yaml.in/yaml/v4"
+
 	"restartlab/labctl/internal/journal"
 )
 
@@ -42,7 +44,29 @@ type Settings struct {
 // Load understands a scenario. The file's name is used in messages only. The
 // error, if any, is of type Problems.
 func Load(file string, data []byte, s Settings) (*Scenario, error) {
-	return nil, Problems{{File: file, Message: "not yet"}}
+	if why := unusable(data); why != "" {
+		return nil, Problems{{File: file, Message: why}}
+	}
+	p := &problems{file: file, lines: splitLines(string(data)), seen: map[string]bool{}}
+	if !p.printable() {
+		return nil, p.list
+	}
+	root := p.parse(data)
+	if root == nil {
+		return nil, p.list
+	}
+	form := new(fileForm)
+	d := &decoder{problems: p, open: map[*yaml.Node]bool{}}
+	d.into(form, nil, root, rules{})
+	c := &compiler{problems: p, file: form, settings: s}
+	c.compile()
+	if len(p.list) > 0 {
+		return nil, p.sorted()
+	}
+	return &Scenario{
+		Name: c.lab.Name, Title: form.Title.value(), Lesson: form.Lesson.value(),
+		Digest: digest(data), Text: string(data), Lab: c.lab,
+	}, nil
 }
 
 func digest(data []byte) string {

@@ -1,0 +1,313 @@
+package scenario
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+
+	"go.yaml.in/yaml/v4"
+	"go.yaml.in/yaml/v4/plugin/loaderlimits"
+)
+
+const (
+	// maxDepth is how deep a file may nest. Nested repeats need about 4 levels
+	// each.
+	maxDepth = 100
+	// maxExpanded is how many values aliases may stand for, all together: ten
+	// lines of aliases of aliases could stand for billions.
+	maxExpanded = 10_000
+	// maxProblems is how many problems are told at once.
+	maxProblems = 100
+)
+
+// parse makes the tree of the file's one document. It returns nil after a
+// problem: a file that is not YAML has no second one that could be trusted.
+func (p *problems) parse(data []byte) *yaml.Node {
+	deep := func(depth int, _ *yaml.DepthContext) error {
+		if depth > maxDepth {
+			return fmt.Errorf("nested deeper than %d levels", maxDepth)
+		}
+		return nil
+	}
+	loader, err := yaml.NewLoader(bytes.NewReader(data), yaml.WithPlugin(
+		loaderlimits.New(loaderlimits.DepthFunc(deep), loaderlimits.AliasNone())))
+	if err != nil {
+		p.add(nil, "the YAML parser cannot begin: %v", err)
+		return nil
+	}
+	var doc, second yaml.Node
+	switch err = loader.Load(&doc); {
+	case err == io.EOF:
+		p.add(nil, "the file has only comments; a scenario has at least a name and steps")
+		return nil
+	case err != nil:
+		p.syntax(err)
+		return nil
+	}
+	switch err = loader.Load(&second); {
+	case err == nil:
+		p.add(&second, "a second document begins here; a file holds one scenario")
+		return nil
+	case err != io.EOF:
+		p.syntax(err)
+		return nil
+	}
+	if len(doc.Content) != 1 {
+		p.add(nil, "the file has no content")
+		return nil
+	}
+	return doc.Content[0]
+}
+
+// syntax tells what the YAML parser said. One LoadErrors wraps a LoadError, so
+// the order of the questions matters.
+func (p *problems) syntax(err error) {
+	var many *yaml.LoadErrors
+	if errors.As(err, &many) {
+		for _, e := range many.Errors {
+			p.syntaxAt(e)
+		}
+		return
+	}
+	var one *yaml.LoadError
+	if errors.As(err, &one) {
+		p.syntaxAt(one)
+		return
+	}
+	p.add(nil, "this is not YAML: %v", err)
+}
+
+func (p *problems) syntaxAt(e *yaml.LoadError) {
+	says, todo := e.Message, ""
+	switch {
+	case strings.Contains(says, "mapping values are not allowed"):
+		todo = "; a text that holds \": \" needs quotes, and a key a line of its own"
+	case strings.Contains(says, "cannot start any token"):
+		todo = "; indent with spaces, not tabs, and quote a text that begins with @, ` or %"
+	case strings.Contains(says, "did not find expected"):
+		todo = "; is the indentation that of the lines above, and every bracket and quote closed?"
+	}
+	p.list = append(p.list, Problem{
+		File: p.file, Line: e.Mark.Line, Column: max(1, e.Mark.Column),
+		Message: "this is not YAML: " + says + todo, Source: p.source(e.Mark.Line),
+	})
+}
+
+// decoder fills forms from the tree, noting every problem on the way.
+type decoder struct {
+	*problems
+	open     map[*yaml.Node]bool // anchors whose aliases are being followed
+	expanded int                 // values read through aliases
+}
+
+// rules are what a field's tags demand of its value.
+type rules struct {
+	enum               []string
+	min, max           *int64
+	minItems, maxItems *int64
+}
+
+func rulesOf(tag reflect.StructTag) (r rules) {
+	for _, rule := range strings.Split(tag.Get("jsonschema"), ",") {
+		name, value, _ := strings.Cut(rule, "=")
+		number := func() *int64 {
+			n, _ := strconv.ParseInt(value, 10, 64)
+			return &n
+		}
+		switch name {
+		case "enum":
+			r.enum = append(r.enum, value)
+		case "minimum":
+			r.min = number()
+		case "maximum":
+			r.max = number()
+		case "minItems":
+			r.minItems = number()
+		case "maxItems":
+			r.maxItems = number()
+		}
+	}
+	return r
+}
+
+// A value is a type that decodes itself; any other form is a struct of fields.
+type value interface {
+	decode(d *decoder, n *yaml.Node, r rules)
+}
+
+// A shorthand is a form that may also be written as a scalar.
+type shorthand interface {
+	fromScalar(d *decoder, n *yaml.Node)
+}
+
+// A bareVerb may also be written as the name alone of what it acts on.
+type bareVerb interface{ bareField() string }
+
+// into decodes n, found under key (nil in a list), into what v points to.
+func (d *decoder) into(v any, key, n *yaml.Node, r rules) {
+	p := v.(placed)
+	p.put(key, n)
+	if n.Kind == yaml.AliasNode {
+		target := n.Alias
+		if d.open[target] {
+			d.wrong(p, n, "the alias *%s stands inside what it stands for", n.Value)
+			return
+		}
+		d.open[target] = true
+		defer delete(d.open, target)
+		n = target
+	}
+	if len(d.open) > 0 {
+		if d.expanded++; d.expanded > maxExpanded {
+			d.wrong(p, p.spot().node, "aliases may stand for %d values at most, all together", maxExpanded)
+			return
+		}
+	}
+	if n.Style&yaml.TaggedStyle != 0 {
+		d.wrong(p, n, "the tag %s has no meaning here; leave it out", shortly(n.Tag))
+		return
+	}
+	scalar := n.Kind == yaml.ScalarNode && n.Tag != "!!null"
+	if x, ok := v.(value); ok {
+		x.decode(d, n, r)
+		return
+	}
+	if x, ok := v.(shorthand); ok && scalar {
+		x.fromScalar(d, n)
+		return
+	}
+	form := reflect.ValueOf(v).Elem()
+	if x, ok := v.(bareVerb); ok && scalar {
+		field := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: x.bareField(), Line: n.Line, Column: n.Column}
+		d.mapping(form, p, []*yaml.Node{field, n})
+		return
+	}
+	if n.Kind != yaml.MappingNode {
+		d.wrong(p, n, "expected %s, found %s", wanted(form.Type()), found(n))
+		return
+	}
+	d.mapping(form, p, n.Content)
+}
+
+// mapping fills the fields of a form from keys and values in turn.
+func (d *decoder) mapping(form reflect.Value, p placed, content []*yaml.Node) {
+	names := fieldNames(form.Type())
+	for key, n := range d.pairs(p, content) {
+		i := slices.IndexFunc(names, func(f field) bool { return f.name == key.Value })
+		if i < 0 {
+			p.spot().bad = true
+			d.add(key, "unknown key %s in %s%s", shortly(key.Value), formName(form.Type()), rather(key.Value, namesOf(names)))
+			continue
+		}
+		f := form.Field(names[i].index)
+		f.Set(reflect.New(f.Type().Elem()))
+		d.into(f.Interface(), key, n, rulesOf(names[i].tag))
+	}
+	for _, f := range names {
+		if f.required && form.Field(f.index).IsNil() {
+			at := p.spot().key
+			if at == nil {
+				at = p.spot().node
+			}
+			d.wrong(p, at, "%s needs %s", formName(form.Type()), f.name)
+		}
+	}
+}
+
+// pairs yields a mapping's keys and values, each key once.
+func (d *decoder) pairs(p placed, content []*yaml.Node) func(yield func(key, n *yaml.Node) bool) {
+	return func(yield func(key, n *yaml.Node) bool) {
+		first := map[string]int{}
+		for i := 0; i+1 < len(content); i += 2 {
+			key, n := content[i], content[i+1]
+			if key.Kind == yaml.AliasNode {
+				key = key.Alias
+			}
+			switch line, twice := first[key.Value]; {
+			case key.Kind != yaml.ScalarNode:
+				d.wrong(p, key, "a key must be a word, not %s", found(key))
+				continue
+			case key.Tag == "!!merge":
+				d.wrong(p, key, "<< (merge) has no meaning here; write the keys out")
+				continue
+			case twice:
+				d.wrong(p, key, "the key %s stands twice in one mapping, first in line %d", shortly(key.Value), line)
+				continue
+			}
+			first[key.Value] = key.Line
+			if !yield(key, n) {
+				return
+			}
+		}
+	}
+}
+
+// field is a field of a form as the file names it.
+type field struct {
+	name     string
+	index    int
+	required bool
+	tag      reflect.StructTag
+}
+
+// fieldNames are a form's fields in their order.
+func fieldNames(form reflect.Type) []field {
+	var fields []field
+	for i := range form.NumField() {
+		f := form.Field(i)
+		name, rest, ok := strings.Cut(f.Tag.Get("json"), ",")
+		if name == "" {
+			continue
+		}
+		fields = append(fields, field{name, i, !(ok && rest == "omitempty"), f.Tag})
+	}
+	return fields
+}
+
+func namesOf(fields []field) []string {
+	names := make([]string, len(fields))
+	for i, f := range fields {
+		names[i] = f.name
+	}
+	return names
+}
+
+// formName is what messages and the schema call a form: "server" for
+// serverForm.
+func formName(form reflect.Type) string {
+	if name := strings.TrimSuffix(form.Name(), "Form"); name != "file" {
+		return name
+	}
+	return "scenario"
+}
+
+// wanted says what a form is written as.
+func wanted(form reflect.Type) string {
+	return "a mapping (" + strings.Join(namesOf(fieldNames(form)), ", ") + ")"
+}
+
+// found says what stands in the file instead of what was expected.
+func found(n *yaml.Node) string {
+	switch n.Kind {
+	case yaml.SequenceNode:
+		return "a list"
+	case yaml.MappingNode:
+		return "a mapping"
+	case yaml.AliasNode:
+		return "the alias *" + n.Value
+	}
+	switch n.Tag {
+	case "!!null":
+		return "nothing"
+	case "!!int", "!!float":
+		return "the number " + n.Value
+	case "!!bool":
+		return n.Value
+	}
+	return "the text " + shortly(n.Value)
+}

@@ -1,0 +1,206 @@
+package scenario
+
+// The forms below are the scenario language: what a file may contain, and of
+// which type. The decoder fills them, and the JSON Schema is generated from
+// them. A pointer is nil when the file says nothing. A json tag without
+// omitempty makes a field required; enum, minimum, maximum, minItems and
+// maxItems in a jsonschema tag are enforced by the decoder too.
+
+// fileForm is a whole file.
+type fileForm struct {
+	place
+	Name     *name              `json:"name" jsonschema_description:"The scenario's name."`
+	Title    *text              `json:"title,omitempty" jsonschema_description:"The question that the scenario answers."`
+	Lesson   *text              `json:"lesson,omitempty" jsonschema_description:"The answer, and why it is so."`
+	Port     *integer           `json:"port,omitempty" jsonschema:"minimum=1,maximum=65535,default=12500" jsonschema_description:"The port that everything is about."`
+	Hosts    *dict[hostForm]    `json:"hosts,omitempty" jsonschema_description:"One host, or two joined by a link. Not declared: server and client."`
+	Programs *dict[programForm] `json:"programs,omitempty" jsonschema_description:"The programs. Each runs once at a time, as a process of its own on its host."`
+	Steps    *list[stepForm]    `json:"steps" jsonschema:"minItems=1" jsonschema_description:"What happens, in order. The first step that fails ends the lab."`
+}
+
+type hostForm struct {
+	place
+	Addresses *list[str]    `json:"addresses,omitempty" jsonschema:"minItems=1,maxItems=32" jsonschema_description:"Addresses with their prefix length: 192.168.44.144/24. Not declared: 192.168.44.144/24 and 2001:db8:44::144/64 for the first host, .145 and ::145 for the second."`
+	Sysctls   *dict[scalar] `json:"sysctls,omitempty" jsonschema_description:"Kernel settings of this host alone: net.ipv4.tcp_fin_timeout: 5."`
+}
+
+type programForm struct {
+	place
+	Host   *str        `json:"host,omitempty" jsonschema_description:"The host it runs on. May be left out if there is only one."`
+	Server *serverForm `json:"server,omitempty" jsonschema_description:"The article's server; every socket call is recorded."`
+	Client *clientForm `json:"client,omitempty" jsonschema_description:"The article's client; every socket call is recorded."`
+	Exec   *execForm   `json:"exec,omitempty" jsonschema_description:"Any other program. Its output and exit are recorded, its socket calls are not."`
+}
+
+type serverForm struct {
+	place
+	Address *str         `json:"address,omitempty" jsonschema:"default=0.0.0.0" jsonschema_description:"Where it binds: an IP address (IPv6 in quotes) or its host's name."`
+	Port    *integer     `json:"port,omitempty" jsonschema:"minimum=1,maximum=65535" jsonschema_description:"Not given: the file's port."`
+	Options *optionsForm `json:"options,omitempty" jsonschema_description:"Socket options set before bind()."`
+	Backlog *integer     `json:"backlog,omitempty" jsonschema:"minimum=0,maximum=65535,default=16" jsonschema_description:"How many connections may wait for accept()."`
+	Serve   *str         `json:"serve,omitempty" jsonschema:"enum=greet,enum=echo,enum=hold,enum=fork,default=greet" jsonschema_description:"greet: send connIdx=N and close. echo: send back what comes, close when the client has closed. hold: keep it open and say nothing. fork: a child process greets and keeps it, even when its parent is gone."`
+}
+
+type clientForm struct {
+	place
+	Address    *str         `json:"address" jsonschema_description:"Where it connects to: an IP address (IPv6 in quotes) or a host's name."`
+	Port       *integer     `json:"port,omitempty" jsonschema:"minimum=1,maximum=65535" jsonschema_description:"Not given: the file's port."`
+	Options    *optionsForm `json:"options,omitempty" jsonschema_description:"Socket options set before connect()."`
+	CloseFirst *boolean     `json:"close-first,omitempty" jsonschema_description:"Close after the greeting, without waiting for the server's FIN."`
+	Hold       *boolean     `json:"hold,omitempty" jsonschema_description:"Keep every connection open until a signal comes."`
+	Count      *integer     `json:"count,omitempty" jsonschema:"minimum=1,maximum=10000,default=1" jsonschema_description:"How many connections, one after another; with hold all are open at once."`
+}
+
+type optionsForm struct {
+	place
+	ReuseAddr *boolean  `json:"reuseaddr,omitempty" jsonschema_description:"SO_REUSEADDR"`
+	ReusePort *boolean  `json:"reuseport,omitempty" jsonschema_description:"SO_REUSEPORT"`
+	V6Only    *boolean  `json:"v6only,omitempty" jsonschema_description:"IPV6_V6ONLY; IPv6 addresses only"`
+	Linger    *duration `json:"linger,omitempty" jsonschema_description:"SO_LINGER, whole seconds; 0s makes close() send a reset"`
+}
+
+type execForm struct {
+	place
+	Argv  *list[scalar] `json:"argv" jsonschema:"minItems=1" jsonschema_description:"The program and its arguments."`
+	Env   *dict[scalar] `json:"env,omitempty" jsonschema_description:"Environment variables, added to labctl's own."`
+	Dir   *str          `json:"dir,omitempty" jsonschema_description:"Working directory."`
+	User  *str          `json:"user,omitempty" jsonschema_description:"The user it runs as."`
+	Ready *readyForm    `json:"ready,omitempty" jsonschema_description:"When it counts as started. Not given: when the file's port listens on its host."`
+}
+
+type readyForm struct {
+	place
+	Port *integer `json:"port,omitempty" jsonschema:"minimum=1,maximum=65535" jsonschema_description:"When this port listens on its host."`
+	Line *scalar  `json:"line,omitempty" jsonschema_description:"When it has printed this whole line."`
+}
+
+// stepForm holds exactly one verb. The verbs are the fields of a type that is
+// a verbForm.
+type stepForm struct {
+	place
+	Start   *startForm   `json:"start,omitempty" jsonschema_description:"Start a program; done when it listens, is connected, is ready, or has failed."`
+	Run     *runForm     `json:"run,omitempty" jsonschema_description:"Start a program and wait for its exit."`
+	Stop    *stopForm    `json:"stop,omitempty" jsonschema_description:"Signal a program and wait for its exit."`
+	Signal  *signalForm  `json:"signal,omitempty" jsonschema_description:"Signal a program, without waiting."`
+	Wait    *waitForm    `json:"wait,omitempty" jsonschema_description:"Wait until something is seen, or let time pass."`
+	Netstat *netstatForm `json:"netstat,omitempty" jsonschema_description:"Look once at a host's socket table."`
+	Sysctl  *sysctlForm  `json:"sysctl,omitempty" jsonschema_description:"Change kernel settings of a host."`
+	Link    *linkForm    `json:"link,omitempty" jsonschema_description:"Take a host's link down, or bring it up."`
+	Repeat  *repeatForm  `json:"repeat,omitempty" jsonschema_description:"Do some steps several times."`
+
+	ID     *name       `json:"id,omitempty" jsonschema_description:"A name for since. Not given: the verb and its object, such as start app, then start app 2."`
+	Title  *text       `json:"title,omitempty" jsonschema_description:"What the step is for."`
+	Within *duration   `json:"within,omitempty" jsonschema:"default=10s" jsonschema_description:"The deadline for what the step waits for."`
+	Expect *expectForm `json:"expect,omitempty" jsonschema_description:"What must be seen. Not given: the step must succeed."`
+}
+
+type startForm struct {
+	place
+	Program *str `json:"program"`
+}
+
+type runForm struct {
+	place
+	Program *str `json:"program"`
+}
+
+type stopForm struct {
+	place
+	Program *str        `json:"program"`
+	Signal  *signalName `json:"signal,omitempty" jsonschema_description:"Not given: SIGTERM."`
+}
+
+type signalForm struct {
+	place
+	Program *str        `json:"program"`
+	Signal  *signalName `json:"signal"`
+}
+
+type waitForm struct {
+	place
+	Host    *str       `json:"host,omitempty" jsonschema_description:"Until something is seen in this host's socket table. May be left out if there is only one host."`
+	Program *str       `json:"program,omitempty" jsonschema_description:"Until something is seen of this program."`
+	Until   *untilForm `json:"until,omitempty" jsonschema_description:"What must be seen before the deadline."`
+	For     *duration  `json:"for,omitempty" jsonschema_description:"Let this much time pass."`
+}
+
+type netstatForm struct {
+	place
+	Host *str `json:"host"`
+}
+
+type sysctlForm struct {
+	place
+	Host   *str          `json:"host,omitempty" jsonschema_description:"May be left out if there is only one host."`
+	Values *dict[scalar] `json:"values" jsonschema_description:"net.ipv4.tcp_fin_timeout: 5"`
+}
+
+type linkForm struct {
+	place
+	Host  *str `json:"host"`
+	State *str `json:"state" jsonschema:"enum=down,enum=up"`
+}
+
+type repeatForm struct {
+	place
+	Times *integer        `json:"times" jsonschema:"minimum=1,maximum=1000"`
+	Steps *list[stepForm] `json:"steps" jsonschema:"minItems=1"`
+}
+
+// expectForm is what a step expects; expectable says which fields a verb has.
+type expectForm struct {
+	place
+	any     bool          // written as the bare word any
+	Result  *outcome      `json:"result,omitempty" jsonschema_description:"ok, or the errno that the step's own call ends with."`
+	Bind    *outcome      `json:"bind,omitempty" jsonschema_description:"ok, or the errno of bind()."`
+	Listen  *outcome      `json:"listen,omitempty" jsonschema_description:"ok, or the errno of listen()."`
+	Connect *outcome      `json:"connect,omitempty" jsonschema_description:"ok, or the errno of connect()."`
+	Exit    *amount       `json:"exit,omitempty" jsonschema_description:"The exit code."`
+	Signal  *signalName   `json:"signal,omitempty" jsonschema_description:"The signal that ended the program."`
+	Lines   *list[scalar] `json:"lines,omitempty" jsonschema:"minItems=1" jsonschema_description:"Whole output lines, in order; others may stand between them."`
+	Holders *holders      `json:"holders,omitempty" jsonschema_description:"The complete tally of the sockets that held the port when bind() or listen() failed."`
+	States  *states       `json:"states,omitempty" jsonschema_description:"The complete tally of the host's sockets on the file's port; {} is none."`
+	Queued  *amount       `json:"queued,omitempty" jsonschema_description:"Connections that no program has accepted."`
+	Took    *took         `json:"took,omitempty" jsonschema_description:"How long it took, from this step's begin or since another's."`
+}
+
+// untilForm is what a wait waits for, in the words of expectForm.
+type untilForm struct {
+	place
+	States *states       `json:"states,omitempty" jsonschema_description:"The complete tally of the host's sockets on the file's port; {} is none."`
+	Queued *amount       `json:"queued,omitempty" jsonschema_description:"Connections that no program has accepted."`
+	Lines  *list[scalar] `json:"lines,omitempty" jsonschema:"minItems=1" jsonschema_description:"Whole output lines, in order; others may stand between them."`
+	Exit   *amount       `json:"exit,omitempty" jsonschema_description:"The program has exited with this code."`
+	Signal *signalName   `json:"signal,omitempty" jsonschema_description:"The program was ended by this signal."`
+}
+
+// bareField is the field that a bare name stands for, where only a verb's
+// object is needed: "start: app".
+func (startForm) bareField() string   { return "program" }
+func (runForm) bareField() string     { return "program" }
+func (stopForm) bareField() string    { return "program" }
+func (netstatForm) bareField() string { return "host" }
+
+// isVerb marks the forms of verbs.
+type verbForm interface{ isVerb() }
+
+func (startForm) isVerb()   {}
+func (runForm) isVerb()     {}
+func (stopForm) isVerb()    {}
+func (signalForm) isVerb()  {}
+func (waitForm) isVerb()    {}
+func (netstatForm) isVerb() {}
+func (sysctlForm) isVerb()  {}
+func (linkForm) isVerb()    {}
+func (repeatForm) isVerb()  {}
+
+// What the outcome of a step shows, by what the lab can record of it.
+var (
+	ofServer  = []string{"bind", "listen", "holders", "exit", "signal", "lines", "took"}
+	ofClient  = []string{"connect", "exit", "signal", "lines", "took"}
+	ofExec    = []string{"exit", "signal", "lines", "took"}
+	ofCall    = []string{"result"}
+	ofTable   = []string{"states", "queued"}
+	ofTime    = []string{"took"}
+	ofProgram = []string{"lines", "exit", "signal"} // a wait's until
+)
