@@ -2,6 +2,7 @@ package view
 
 import (
 	"encoding/json"
+	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
@@ -13,11 +14,12 @@ import (
 
 // lab is what the events have told of one lab so far.
 type lab struct {
+	name    string // of the events
 	now     func() time.Time
 	header  *journal.Header
 	hosts   []host
 	history explain.History
-	names   int // width of the widest program name seen
+	names   int // columns for program names: the widest seen, at least "why"
 
 	steps      int   // how many there are, 0 if not known
 	begun, end int64 // ns; end is that of the newest event
@@ -72,6 +74,7 @@ type wanted struct {
 	states map[string]json.RawMessage
 	lines  []string
 	queued bool   // a number of connections is named
+	exit   bool   // an exit code is named
 	since  string // of took
 	took   bool
 }
@@ -86,6 +89,7 @@ func readWanted(raw json.RawMessage) wanted {
 	_ = json.Unmarshal(fields["states"], &w.states)
 	_ = json.Unmarshal(fields["lines"], &w.lines)
 	_, w.queued = fields["queued"]
+	_, w.exit = fields["exit"]
 	if raw, ok := fields["took"]; ok {
 		var since struct{ Since string }
 		_ = json.Unmarshal(raw, &since)
@@ -97,7 +101,7 @@ func readWanted(raw json.RawMessage) wanted {
 func (l *lab) add(e journal.Event) {
 	l.history.Add(e)
 	l.end = max(l.end, e.T)
-	l.names = max(l.names, width(clean(e.Program)))
+	l.names = max(l.names, len("why"), width(clean(e.Program)))
 	switch {
 	case e.Header != nil:
 		l.header = e.Header
@@ -223,7 +227,7 @@ func signature(rows []journal.Socket) string {
 		b = append(b, r.Family+r.State...)
 		b = r.Local.AppendTo(append(b, ' '))
 		b = r.Remote.AppendTo(append(b, ' '))
-		b = append(b, byte(r.RecvQ), byte(r.SendQ), '\n')
+		b = fmt.Appendf(b, " %d %d\n", r.RecvQ, r.SendQ)
 	}
 	return string(b)
 }

@@ -3,6 +3,7 @@ package view
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -34,7 +35,7 @@ type run struct {
 
 // entry is one lab.
 type entry struct {
-	name string
+	name string // as shown
 	lab  lab
 }
 
@@ -89,7 +90,7 @@ func (m *Many) run(name string) *run {
 }
 
 func (m *Many) begin(r *run, name string) *entry {
-	en := &entry{name: clean(name), lab: lab{now: m.page.now, header: r.header}}
+	en := &entry{name: clean(name), lab: lab{name: name, now: m.page.now, header: r.header}}
 	if r.header != nil && r.header.Scenario.Name != name {
 		en.name = clean(r.header.Scenario.Name + "/" + name)
 	}
@@ -99,34 +100,40 @@ func (m *Many) begin(r *run, name string) *entry {
 	return en
 }
 
-// Fail says that a run ended without the verdict of any lab, and why. Labs
-// that it began and did not end stay unfinished.
+// Fail says that a run ended without the verdict of a lab, and why: of the labs
+// that it had under way or, if there are none, of the run itself.
 func (m *Many) Fail(name, why string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.closed {
 		return
 	}
-	if r := m.run(name); r.header != nil {
+	r := m.run(name)
+	alone := true
+	for _, en := range slices.Clone(m.running) {
+		if r.entries[en.lab.name] == en {
+			alone = false
+			en.lab.result = &journal.Lab{Verdict: journal.Error, Error: why}
+			m.settle(en, journal.Error)
+		}
+	}
+	if !alone {
+		return
+	}
+	if r.header != nil {
 		name = r.header.Scenario.Name
 	}
-	if len(m.run(name).entries) == 0 {
+	if len(r.entries) == 0 {
 		m.total++
 	}
-	name = clean(name)
-	m.ended[journal.Error] = append(m.ended[journal.Error], name)
-	m.print(journal.Error, name, clean(why), "")
+	m.ended[journal.Error] = append(m.ended[journal.Error], clean(name))
+	m.print(journal.Error, clean(name), clean(why), "")
 }
 
 // settle prints the line of a lab that has ended and, if it did not pass, what
 // to know of it.
 func (m *Many) settle(en *entry, v journal.Verdict) {
-	for i, r := range m.running {
-		if r == en {
-			m.running = append(m.running[:i], m.running[i+1:]...)
-			break
-		}
-	}
+	m.running = slices.DeleteFunc(m.running, func(r *entry) bool { return r == en })
 	m.ended[v] = append(m.ended[v], en.name)
 	l := &en.lab
 	text := count(l.ended, "step")
@@ -216,7 +223,7 @@ func (m *Many) Done(reportPath string) {
 	passed := len(m.ended[journal.Pass])
 	took := m.page.duration(int64(m.page.now().Sub(m.begun)))
 	lines := []string{""}
-	if passed == m.total && m.total > 0 {
+	if passed > 0 && len(m.ended) == 1 {
 		lines = append(lines, each(m.page.wrap("PASS ", "  ", fmt.Sprintf("%s in %s", count(m.total, "scenario"), took)), m.page.good)...)
 	} else {
 		text := fmt.Sprintf("%d of %s passed in %s", passed, count(m.total, "scenario"), took)

@@ -130,7 +130,7 @@ func (p page) advice(l *lab) []string {
 	if len(l.bad.refused) > 0 {
 		text = "The refused call is explained above; the report lists the events that this rests on."
 	}
-	return p.wrap("  ", "  ", text)
+	return p.wrap(indent, indent, text)
 }
 
 // path is the report's, last and whole.

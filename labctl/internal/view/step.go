@@ -54,11 +54,11 @@ func (p page) seen(s *step, end *journal.Step) string {
 	refused := ""
 	switch {
 	case failed(o.Bind):
-		refused = fmt.Sprintf("bind%s refused: %s", local, clean(o.Bind))
+		refused = fmt.Sprintf("bind%s: %s", local, clean(o.Bind))
 	case failed(o.Listen):
-		refused = fmt.Sprintf("listen on%s refused: %s", local, clean(o.Listen))
+		refused = fmt.Sprintf("listen%s: %s", local, clean(o.Listen))
 	case failed(o.Connect):
-		refused = fmt.Sprintf("connect to%s failed: %s", peer, clean(o.Connect))
+		refused = fmt.Sprintf("connect%s: %s", peer, clean(o.Connect))
 	case failed(o.Result):
 		refused = "failed: " + clean(o.Result)
 	case o.Failure != "":
@@ -77,15 +77,15 @@ func (p page) seen(s *step, end *journal.Step) string {
 	case o.Connect == "ok":
 		say("connected to%s", peer)
 	case o.Ready != "":
-		say("%s", clean(o.Ready))
+		say("ready: %s", clean(o.Ready))
 	}
 	if n := len(s.want.lines); n > 0 && s.begin.Verb == "wait" && end.Verdict == journal.Pass {
 		say("printed %q", clean(s.want.lines[n-1]))
 	}
-	if s.signal != "" {
+	if s.signal != "" && s.signal != o.Signal {
 		say("sent %s", clean(s.signal))
 	}
-	if o.Exit != nil {
+	if o.Exit != nil && (len(s.refused) == 0 || s.want.exit) { // it is the refusal's errno once more
 		say("exit %d", *o.Exit)
 	}
 	if o.Signal != "" {
@@ -237,30 +237,28 @@ func widest(lines []string) int {
 	return n
 }
 
-// refusal is the explanation of a step's last refused bind or listen.
+// refusal is the explanation of a step's last refused bind or listen, set like
+// the output of a program called why.
 func (p page) refusal(l *lab, s *step) []string {
 	if len(s.refused) == 0 {
 		return nil
 	}
-	n := s.refused[len(s.refused)-1]
-	x, ok := l.history.Refusal(n)
+	x, ok := l.history.Refusal(s.refused[len(s.refused)-1])
 	if !ok {
 		return nil
 	}
-	bar := indent + p.lesson(p.sym.bar) + " "
-	fix := ""
-	why := x.String()
-	if x.Fix != "" {
-		if i := strings.LastIndex(why, " Fix: "); i >= 0 {
-			why, fix = why[:i], why[i+1:]
-		}
+	block := func(name, text string) []string {
+		margin := func(name string) string { return indent + p.lesson(pad(name, l.names)+" "+p.sym.bar) + " " }
+		return p.wrap(margin(name), margin(""), text)
 	}
-	lines := p.wrap(bar, bar, clean(why))
+	fix := x.Fix
+	x.Fix = "" // it has lines of its own
+	lines := block("why", clean(x.String()))
 	if fix != "" {
-		lines = append(lines, p.wrap(bar, bar+"     ", clean(fix))...)
+		lines = append(lines, block("fix", clean(fix)+".")...)
 	}
 	if before := len(s.refused) - 1; before > 0 {
-		lines = append(lines, p.wrap(bar, bar, fmt.Sprintf("(%s before it in this step; the report explains each)", count(before, "refused call")))...)
+		lines = append(lines, block("", fmt.Sprintf("(%s before it in this step; the report explains each)", count(before, "refused call")))...)
 	}
 	return lines
 }
@@ -304,7 +302,7 @@ func (p page) syscall(e journal.Event) []string {
 func (p page) underway(s *step, animated bool) []string {
 	seen := ""
 	if s.timer != "" && !animated {
-		seen = fmt.Sprintf("waiting for the end of %s (%s left by the kernel's timer)", s.timer, p.duration(int64(s.left)))
+		seen = fmt.Sprintf("waiting: %s has %s left by the kernel's timer", s.timer, p.duration(int64(s.left)))
 	}
 	return p.row(p.dim(p.sym.begin)+" ", s.label(p), p.nameColumn(), seen, "")
 }

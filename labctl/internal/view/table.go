@@ -40,7 +40,7 @@ func Checks(w io.Writer, o Options, checks []Check) error {
 			sign, word, paint = p.sym.fail, "no ", p.bad
 		}
 		head := paint(sign+" "+word) + "  "
-		lines = append(lines, p.row(head, clean(c.Name), min(names, p.layout()/2), clean(c.Why), "")...)
+		lines = append(lines, p.row(head, clean(c.Name), min(names, p.layout()/3), clean(c.Why), "")...)
 	}
 	return write(w, lines)
 }
