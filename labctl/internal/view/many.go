@@ -123,11 +123,16 @@ func (m *Many) Fail(name, why string) {
 	if r.header != nil {
 		name = r.header.Scenario.Name
 	}
+	name = clean(name)
 	if len(r.entries) == 0 {
 		m.total++
 	}
-	m.ended[journal.Error] = append(m.ended[journal.Error], clean(name))
-	m.print(journal.Error, clean(name), clean(why), "")
+	if !slices.Contains(m.ended[journal.Error], name) {
+		m.ended[journal.Error] = append(m.ended[journal.Error], name)
+	}
+	first, rest, _ := strings.Cut(why, "\n")
+	m.print(journal.Error, name, clean(first), "")
+	m.screen.print(m.page.paragraphs(indent, rest)...)
 }
 
 // settle prints the line of a lab that has ended and, if it did not pass, what

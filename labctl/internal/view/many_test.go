@@ -52,7 +52,7 @@ func TestManyGolden(t *testing.T) {
 func TestManyFail(t *testing.T) {
 	var b bytes.Buffer
 	m := NewMany(&b, Options{Width: 80, Now: func() time.Time { return time.Time{} }})
-	m.Fail("scenarios/ipv6.yaml", "start the lab: \x1b[31mno\x1b[0m /proc here")
+	m.Fail("scenarios/ipv6.yaml", "start the lab: \x1b[31mno\x1b[0m /proc here\nOne of these helps:\n  - run as root, in a container that has CAP_SYS_ADMIN, or on a machine of your own\n  - ask")
 	sideBySide(m, broken()[:5])
 	m.Fail("a", "the inside was killed")
 	m.Done("")
