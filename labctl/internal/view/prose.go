@@ -9,8 +9,7 @@ import (
 const readable = 88
 
 // Prose prints a title and a text of several paragraphs, which blank lines part.
-// Lines that begin with a blank are kept as they are, a list's items begin
-// lines of their own.
+// Lines that begin with a blank and a list's items stay lines of their own.
 func Prose(w io.Writer, o Options, title, text string) error {
 	p := newPage(o)
 	if p.Width > 0 {
@@ -42,7 +41,9 @@ func (p page) paragraphs(margin, text string) []string {
 			out = append(out, "")
 		case line[0] == ' ':
 			flush()
-			out = append(out, p.verbatim(margin, margin+"  ", line)...)
+			body := strings.TrimLeft(line, " ")
+			blanks := margin + line[:len(line)-len(body)]
+			out = append(out, p.wrap(blanks, blanks+"  ", body)...)
 		case strings.HasPrefix(line, "- "):
 			flush()
 			held = line

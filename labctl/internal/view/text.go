@@ -108,7 +108,7 @@ func clean(s string) string {
 // wrap sets prose: words are kept whole where they fit in a line. The first
 // line begins with first, the others with rest.
 func (p page) wrap(first, rest, prose string) []string {
-	if p.Width == 0 {
+	if p.Width == 0 || width(first)+width(prose) <= p.Width {
 		return []string{first + prose}
 	}
 	return hang(first, rest, fold(prose, max(p.Width-max(width(first), width(rest)), 10)))
