@@ -155,13 +155,7 @@ func (p page) output(l *lab, e journal.Event) []string {
 	name := clean(e.Program)
 	first := indent + pad(name, l.names) + " " + p.sym.bar + " "
 	rest := indent + strings.Repeat(" ", l.names) + " " + p.sym.bar + " "
-	lines := p.verbatim("", "", clean(e.Process.Line))
-	if p.Width > 0 {
-		narrow := p
-		narrow.Width = max(p.Width-width(first), 10)
-		lines = narrow.verbatim("", "", clean(e.Process.Line))
-	}
-	return hang(p.dim(first), p.dim(rest), lines)
+	return p.verbatim(p.dim(first), p.dim(rest), clean(e.Process.Line))
 }
 
 // exited tells of a process that ended without a step that was about it.
@@ -299,9 +293,9 @@ func (p page) syscall(e journal.Event) []string {
 
 // underway is the line of a step that runs longer than others, printed before
 // it ends.
-func (p page) underway(s *step, animated bool) []string {
+func (p page) underway(s *step) []string {
 	seen := ""
-	if s.timer != "" && !animated {
+	if s.timer != "" && !p.Animate {
 		seen = fmt.Sprintf("waiting: %s has %s left by the kernel's timer", s.timer, p.duration(int64(s.left)))
 	}
 	return p.row(p.dim(p.sym.begin)+" ", s.label(p), p.nameColumn(), seen, "")

@@ -14,19 +14,20 @@ import (
 // language.
 func Terminal(f *os.File) Options {
 	fd := int(f.Fd())
-	size := func() int {
+	terminal := term.IsTerminal(fd)
+	o := environment(os.Getenv, terminal)
+	if !terminal {
+		return o
+	}
+	o.columns = func() int {
 		n, _, err := term.GetSize(fd)
 		if err != nil {
 			return 0
 		}
 		return n
 	}
-	o := environment(os.Getenv, term.IsTerminal(fd))
-	if o.Animate || term.IsTerminal(fd) {
-		o.Width, o.columns = size(), size
-		if o.Width <= 0 { // a terminal that does not know its size, such as a serial line
-			o.Width = 80
-		}
+	if o.Width = o.columns(); o.Width <= 0 { // it does not know, as a serial line does not
+		o.Width = 80
 	}
 	return o
 }

@@ -22,8 +22,7 @@ type page struct {
 	good, bad, dim, bold, lesson func(string) string
 }
 
-// symbols are the signs of the layout. All are one column wide, but pass and
-// fail in ASCII: two.
+// symbols are the signs of the layout. All but dot and more are one column wide.
 type symbols struct {
 	pass, fail, skip, begin, bar, full, empty, dot, more, micro string
 }

@@ -173,7 +173,7 @@ func (v *View) detail(lines []string) {
 func (v *View) stream() {
 	s := v.lab.step
 	s.streams = true
-	v.print(v.page.underway(s, v.page.Animate)...)
+	v.print(v.page.underway(s)...)
 	v.printOutput(s)
 }
 
