@@ -162,6 +162,9 @@ type Lab struct {
 	Steps   int     `json:"steps,omitempty"`   // begin: how many there are
 	Verdict Verdict `json:"verdict,omitempty"` // end
 	Error   string  `json:"error,omitempty"`   // end: why the verdict is error
+	// Refused says that the machine refused what labs need, such as the
+	// right to create a link.
+	Refused bool `json:"refused,omitempty"`
 }
 
 // Change is something that changed on a host, made by the lab.

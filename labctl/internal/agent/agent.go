@@ -1,0 +1,112 @@
+package agent
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"restartlab/labctl/internal/scenario"
+)
+
+// Main is "labctl agent": a program of a lab, told over its channel what to
+// be. It returns the exit code.
+func Main() int {
+	unix.CloseOnExec(ChannelFD)
+	spec, err := readSpec(ChannelFD)
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "labctl agent is started by labctl itself, with a channel on descriptor %d: %v\n", ChannelFD, err)
+		return 2
+	}
+	p := &program{out: os.Stdout}
+	if spec.Record {
+		p.lab = &channel{fd: ChannelFD}
+		p.rec = p.lab
+	}
+	switch {
+	case spec.Server != nil:
+		return p.serve(spec.Server)
+	case spec.Client != nil:
+		return p.visit(spec.Client)
+	case spec.Keep != nil:
+		unix.CloseOnExec(connFD)
+		p.greet(connFD, spec.Keep.Index)
+		p.echo(connFD)
+		p.close(connFD)
+		return 0
+	}
+	return 2
+}
+
+// Serve runs the article's server on this machine, recording nothing, and
+// returns its exit code: the errno of the call that was refused.
+func Serve(s *scenario.Server, out *os.File) int {
+	return (&program{out: out}).serve(s)
+}
+
+// Visit runs the article's client on this machine, recording nothing, and
+// returns its exit code.
+func Visit(c *scenario.Client, out *os.File) int {
+	return (&program{out: out}).visit(c)
+}
+
+// Environ is what an agent's process is started with: one thread that runs and
+// no garbage collection, which halves the cost of starting it. (Nothing that an
+// agent keeps grows.)
+func Environ() []string {
+	return append(os.Environ(), "GOMAXPROCS=1", "GOGC=off", "GOMEMLIMIT=16MiB")
+}
+
+// Channel makes a channel: the runner's end and the agent's.
+func Channel() (mine, theirs int, err error) {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return -1, -1, fmt.Errorf("make a channel to a program: %w", err)
+	}
+	return pair[0], pair[1], nil
+}
+
+// Tell sends the agent its spec.
+func Tell(fd int, s Spec) error {
+	b, err := json.Marshal(s)
+	if err != nil {
+		return err
+	}
+	return unix.Sendto(fd, b, unix.MSG_NOSIGNAL, nil)
+}
+
+// fork starts a child that serves the connection, in a process of its own that
+// outlives this one. It is this program again, since a Go process cannot fork
+// without exec.
+func (p *program) fork(conn, index int) error {
+	mine, theirs, err := Channel()
+	if err != nil {
+		return err
+	}
+	defer unix.Close(mine)
+	defer unix.Close(theirs)
+	if err := Tell(mine, Spec{Keep: &Keep{Index: index}, Record: p.lab != nil}); err != nil {
+		return err
+	}
+	pid, err := syscall.ForkExec("/proc/self/exe", []string{"labctl", "agent"}, &syscall.ProcAttr{
+		Env:   Environ(),
+		Files: []uintptr{0, p.out.Fd(), 2, uintptr(theirs), uintptr(conn)},
+	})
+	if err != nil {
+		return err
+	}
+	if p.lab != nil {
+		p.lab.send(Message{Child: pid}, mine)
+	}
+	go func() { // its parent has to reap it
+		var status syscall.WaitStatus
+		for {
+			if _, err := syscall.Wait4(pid, &status, 0, nil); err != syscall.EINTR {
+				return
+			}
+		}
+	}()
+	return nil
+}

@@ -1,0 +1,110 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"restartlab/labctl/internal/campaign"
+	"restartlab/labctl/internal/journal"
+	"restartlab/labctl/internal/scenario"
+)
+
+// openJournal opens a journal named by its file or its report folder.
+func openJournal(name string) (*os.File, error) {
+	if info, err := os.Stat(name); err == nil && info.IsDir() {
+		name = filepath.Join(name, campaign.JournalFile)
+	}
+	f, err := os.Open(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s: no such journal; name a report folder or its %s", name, campaign.JournalFile)
+	}
+	return f, err
+}
+
+func (a *app) report() *cobra.Command {
+	var folder, format string
+	cmd := &cobra.Command{
+		Use:   "report JOURNAL",
+		Short: "render the reports of a run again from its journal",
+		Long: `Report renders report.json, report.md, report.html and junit.xml from a journal
+alone, also from that of a run that was killed. The same journal gives the same
+bytes.`,
+		Example: `  labctl report reports/latest
+  labctl report old.jsonl --report /tmp/old
+  labctl report reports/latest --format json | jq .binds`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			f, err := openJournal(args[0])
+			if err != nil {
+				return err
+			}
+			defer f.Close()
+			if format != "" {
+				write := formats[format]
+				if write == nil {
+					return fmt.Errorf("--format %s: the formats are json, junit, tap and md", format)
+				}
+				r, err := campaign.Read(f)
+				if err != nil {
+					return fmt.Errorf("%s: %w", f.Name(), err)
+				}
+				return write(a.stdout, r)
+			}
+			if folder == "" {
+				folder = filepath.Dir(f.Name())
+			}
+			if err := os.MkdirAll(folder, 0o777); err != nil {
+				return fmt.Errorf("make the report folder: %w", err)
+			}
+			r, err := campaign.Render(f, folder)
+			if err != nil {
+				return fmt.Errorf("%s: %w", f.Name(), err)
+			}
+			fmt.Fprintf(a.stdout, "%s\n%s\n", r.Verdict, filepath.Join(folder, "report.html"))
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&folder, "report", "", "`folder` of the report (default beside the journal)")
+	cmd.Flags().StringVar(&format, "format", "", "print it instead: json, junit, tap or md")
+	return cmd
+}
+
+func (a *app) rerun() *cobra.Command {
+	var r running
+	cmd := &cobra.Command{
+		Use:   "rerun REPORT",
+		Short: "repeat the run of a report",
+		Long: `Rerun plays the scenario that a report's journal carries, with the same settings,
+and writes a new report. It needs no file but the journal.`,
+		Example: "  labctl rerun reports/latest\n  labctl rerun old.jsonl --report /tmp/again",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			f, err := openJournal(args[0])
+			if err != nil {
+				return err
+			}
+			defer f.Close()
+			events, err := journal.ReadAll(f)
+			if err != nil && len(events) == 0 {
+				return fmt.Errorf("%s: %w", f.Name(), err)
+			}
+			s := events[0].Header.Scenario
+			set := scenario.Settings{Set: s.Set, Command: s.Command}
+			loaded, err := scenario.Load(s.File, []byte(s.Text), set)
+			if err != nil {
+				return err
+			}
+			if loaded.Digest != s.Digest {
+				return fmt.Errorf("%s: its scenario was changed: the header says %s, the text has %s", f.Name(), s.Digest, loaded.Digest)
+			}
+			return a.campaign([]campaign.Item{{Scenario: loaded, File: s.File, Settings: set}}, r)
+		},
+	}
+	r.flags(cmd)
+	return cmd
+}

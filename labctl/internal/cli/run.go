@@ -1,0 +1,169 @@
+package cli
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"restartlab/labctl/internal/campaign"
+	"restartlab/labctl/internal/journal"
+	"restartlab/labctl/internal/report"
+	"restartlab/labctl/internal/view"
+)
+
+// formats are the machine formats of a run or a report.
+var formats = map[string]func(io.Writer, *report.Report) error{
+	"json": report.JSON, "junit": report.JUnit, "tap": report.TAP, "md": report.Markdown,
+}
+
+// running holds the flags that run and rerun share.
+type running struct {
+	folder, format string
+	jobs           int
+	verbose        bool
+}
+
+func (r *running) flags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&r.folder, "report", "", "`folder` of the report (default reports/NAME-TIME)")
+	f.StringVar(&r.format, "format", "text", "what to print: text, json, junit, tap or md")
+	f.BoolVarP(&r.verbose, "verbose", "v", false, "show every system call and every changed socket table")
+}
+
+func (a *app) run() *cobra.Command {
+	var r running
+	var set []string
+	cmd := &cobra.Command{
+		Use:   "run SCENARIO... [-- COMMAND ARG...]",
+		Short: "play scenarios and report what the kernel did",
+		Long: `Run plays each scenario in a lab of its own and writes a report folder with
+journal.jsonl, report.json, report.md, report.html and junit.xml.
+
+A SCENARIO is a file, a folder of files, or the name of a shipped scenario. After
+-- comes a server of your own, which takes the place of the program app.`,
+		Example: `  labctl run scenarios/timewait.yaml
+  labctl run timewait reuseaddr --report /tmp/lecture
+  labctl run scenarios -j 16 --format junit >results.xml
+  labctl run restart --set port=8080 -- ./my-server --listen :8080`,
+		ValidArgsFunction: completeScenarios,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			names, command := args, []string(nil)
+			if dash := cmd.ArgsLenAtDash(); dash >= 0 {
+				names, command = args[:dash], args[dash:]
+				if len(command) == 0 {
+					return errors.New("after -- comes the command that runs your server")
+				}
+			}
+			if len(names) == 0 {
+				return errors.New("name a scenario: a file, a folder, or one of labctl list")
+			}
+			s, err := settings(set, command)
+			if err != nil {
+				return err
+			}
+			items, err := load(names, s)
+			if err != nil {
+				return err
+			}
+			return a.campaign(items, r)
+		},
+	}
+	r.flags(cmd)
+	cmd.Flags().IntVarP(&r.jobs, "jobs", "j", 8, "how many scenarios run side by side")
+	cmd.Flags().StringArrayVar(&set, "set", nil, "`name=value` in place of the file's: port")
+	return cmd
+}
+
+// campaign runs the items and shows them as the flags ask.
+func (a *app) campaign(items []campaign.Item, r running) error {
+	write := formats[r.format]
+	if write == nil && r.format != "text" {
+		return fmt.Errorf("--format %s: the formats are text, json, junit, tap and md", r.format)
+	}
+	ctx, stop := interruptible()
+	defer stop()
+	show := &screen{stderr: a.stderr, results: a.stdout, write: write}
+	out := a.stdout
+	if write != nil {
+		out = a.stderr
+	}
+	o := a.terminal(out)
+	o.Verbose = r.verbose
+	o.Animate = o.Animate && a.terminal(a.stderr).Animate
+	if len(items) == 1 {
+		show.single = view.New(out, o)
+	} else {
+		show.many = view.NewMany(out, o)
+		for _, item := range items {
+			show.names = append(show.names, item.Name)
+		}
+	}
+	a.code = campaign.Run(ctx, items, campaign.Options{Folder: r.folder, Jobs: r.jobs, Labctl: version(), Now: time.Now}, show)
+	return show.close(cmp.Or(r.folder, campaign.Reports))
+}
+
+// screen is a campaign.Show for people, and for machines beside it.
+type screen struct {
+	stderr  io.Writer
+	results io.Writer
+	write   func(io.Writer, *report.Report) error // nil: text alone
+	single  *view.View
+	many    *view.Many
+	names   []string
+	err     error
+}
+
+func (s *screen) Event(run int, e journal.Event) {
+	if s.single != nil {
+		s.single.Add(e)
+	} else {
+		s.many.AddFrom(s.run(run), e)
+	}
+}
+
+// run is a name of the run that no other has.
+func (s *screen) run(n int) string {
+	for i, name := range s.names[:n] {
+		if name == s.names[n] && i < n {
+			return fmt.Sprintf("%s (%d)", name, n+1)
+		}
+	}
+	return s.names[n]
+}
+
+func (s *screen) Done(run int, r *report.Report, folder string, err error) {
+	why := ""
+	if err != nil {
+		why = strings.TrimRight(err.Error(), "\n")
+	}
+	switch {
+	case s.many != nil && why != "":
+		s.many.Fail(s.run(run), why)
+	case s.many != nil: // it has seen the lab's end
+	case r != nil:
+		s.single.Done(filepath.Join(folder, "report.html"))
+	default:
+		s.single.Close()
+	}
+	if s.single != nil && why != "" {
+		fmt.Fprintln(s.stderr, "labctl:", why)
+	}
+	if r != nil && s.write != nil && s.err == nil {
+		s.err = s.write(s.results, r)
+	}
+}
+
+// close ends the view. folder holds the reports of several runs.
+func (s *screen) close(folder string) error {
+	if s.single != nil {
+		return errors.Join(s.err, s.single.Close())
+	}
+	s.many.Done(folder)
+	return s.err
+}

@@ -1,0 +1,117 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"restartlab/labctl/internal/campaign"
+	"restartlab/labctl/internal/scenario"
+	"restartlab/scenarios"
+)
+
+// source is a scenario file as the user named it.
+type source struct {
+	file string // for messages
+	data []byte
+}
+
+// sources finds what the user named: files, folders, and the names of shipped
+// scenarios. All problems come at once.
+func sources(names []string) ([]source, error) {
+	var found []source
+	var errs []error
+	for _, name := range names {
+		info, err := os.Stat(name)
+		switch {
+		case err == nil && info.IsDir():
+			files, err := filepath.Glob(filepath.Join(name, "*.yaml"))
+			if err == nil && len(files) == 0 {
+				err = fmt.Errorf("%s: a folder without a scenario (*.yaml)", name)
+			}
+			errs = append(errs, err)
+			for _, file := range files {
+				data, err := scenario.Read(file)
+				errs = append(errs, err)
+				found = append(found, source{file, data})
+			}
+		case err != nil && shipped(name) != nil:
+			found = append(found, source{name + " (shipped)", shipped(name)})
+		case errors.Is(err, fs.ErrNotExist) && !strings.ContainsAny(name, "/."):
+			errs = append(errs, fmt.Errorf("%s: no such file, and no shipped scenario has this name%s", name, nearest(name)))
+		default:
+			data, err := scenario.Read(name)
+			errs = append(errs, err)
+			found = append(found, source{name, data})
+		}
+	}
+	return found, errors.Join(errs...)
+}
+
+// shipped is the text of an embedded scenario, nil if there is none of the name.
+func shipped(name string) []byte {
+	data, err := scenarios.Files.ReadFile(name + ".yaml")
+	if err != nil {
+		return nil
+	}
+	return data
+}
+
+// shippedNames are the names of the embedded scenarios, sorted.
+func shippedNames() []string {
+	var names []string
+	files, _ := fs.Glob(scenarios.Files, "*.yaml") // the pattern is good
+	for _, f := range files {
+		names = append(names, strings.TrimSuffix(f, ".yaml"))
+	}
+	return names
+}
+
+func nearest(name string) string {
+	if near := scenario.Nearest(name, shippedNames()); near != "" {
+		return fmt.Sprintf(" (did you mean %s?)", near)
+	}
+	return "; labctl list shows them"
+}
+
+// load reads and compiles what the user named.
+func load(names []string, s scenario.Settings) ([]campaign.Item, error) {
+	found, err := sources(names)
+	if err != nil {
+		return nil, err
+	}
+	var items []campaign.Item
+	var errs []error
+	for _, f := range found {
+		loaded, err := scenario.Load(f.file, f.data, s)
+		errs = append(errs, err)
+		items = append(items, campaign.Item{Scenario: loaded, File: f.file, Settings: s})
+	}
+	return items, errors.Join(errs...)
+}
+
+// settings reads --set name=value.
+func settings(set []string, command []string) (scenario.Settings, error) {
+	s := scenario.Settings{Command: command}
+	for _, v := range set {
+		name, value, ok := strings.Cut(v, "=")
+		if !ok {
+			return s, fmt.Errorf("--set %s: write --set name=value", v)
+		}
+		if s.Set == nil {
+			s.Set = map[string]string{}
+		}
+		s.Set[name] = value
+	}
+	return s, nil
+}
+
+// completeScenarios offers the shipped names and files.
+func completeScenarios(_ *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+	return shippedNames(), cobra.ShellCompDirectiveDefault
+}

@@ -1,0 +1,157 @@
+// Package runner is the inside of a run: PID 1 of new PID, mount and network
+// namespaces (or /init of another kernel). It builds the labs of a plan, plays
+// their steps on real processes, and writes the journal.
+//
+// It assumes the privileges that sandbox gives it: CAP_NET_ADMIN and
+// CAP_SYS_ADMIN over its own namespaces. It promises that every event is
+// written when it happens, and that when it ends, killed or not, the kernel
+// ends every process and frees every namespace it made.
+package runner
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"restartlab/labctl/internal/journal"
+	"restartlab/labctl/internal/scenario"
+)
+
+// The descriptors that the inside is started with.
+const (
+	ControlFD = 3 // JSON lines in: Control
+	JournalFD = 4 // JSON lines out: journal.Event
+)
+
+// Control is one line of the control stream. The first carries the plan. When
+// the stream ends the outside is gone, and so must the inside be.
+type Control struct {
+	Plan   *scenario.Plan `json:"plan,omitempty"`
+	Cancel bool           `json:"cancel,omitempty"` // stop where you are, and say so
+	// Examine, in place of a plan, asks what this machine can do: JSON lines
+	// of Finding come out in place of a journal.
+	Examine bool `json:"examine,omitempty"`
+}
+
+// Main is "labctl inside". It returns the exit code: 0 when the journal tells
+// all, whatever the verdicts; 3 when there is no lab to speak of.
+func Main() int {
+	start := journal.Monotonic()
+	unix.CloseOnExec(ControlFD)
+	unix.CloseOnExec(JournalFD)
+	control := json.NewDecoder(bufio.NewReader(os.NewFile(ControlFD, "control")))
+	var first Control
+	if err := control.Decode(&first); err != nil || first.Plan == nil && !first.Examine {
+		fmt.Fprintf(os.Stderr, "labctl inside is started by labctl itself, with a plan on descriptor %d: %v\n", ControlFD, err)
+		return 3
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go obey(control, cancel)
+
+	out := os.NewFile(JournalFD, "journal")
+	in := &inside{
+		clock:   journal.Since(start),
+		epoch:   start,
+		journal: journal.NewWriter(out, 2),
+	}
+	defaultSignals()
+	var err error
+	if os.Getpid() == 1 {
+		err = ownFilesystems()
+	}
+	if first.Examine {
+		if err := examine(out); err != nil {
+			fatal(err)
+		}
+		return 0
+	}
+	if err != nil {
+		in.note("%v", err)
+	}
+	if in.poller, err = newPoller(); err != nil {
+		fatal(err)
+	}
+	var labs sync.WaitGroup
+	for _, plan := range first.Plan.Labs {
+		labs.Go(func() { in.run(ctx, plan) })
+	}
+	labs.Wait()
+	if err := in.journal.Err(); err != nil {
+		fatal(fmt.Errorf("write the journal: %w", err))
+	}
+	return 0
+}
+
+// inside is what all labs of a run share.
+type inside struct {
+	epoch   int64 // CLOCK_MONOTONIC at the run's start, ns
+	clock   journal.Clock
+	journal *journal.Writer
+	poller  *poller
+}
+
+func (in *inside) note(format string, args ...any) {
+	in.journal.Write(journal.Event{T: in.clock(), Kind: journal.KindNote,
+		Note: &journal.Note{Text: fmt.Sprintf(format, args...)}})
+}
+
+// obey follows the control stream to its end, and ends the process there: no
+// one is left to read the journal. The kernel ends what the labs run.
+func obey(control *json.Decoder, cancel func()) {
+	for {
+		var c Control
+		if err := control.Decode(&c); err != nil {
+			if !errors.Is(err, io.EOF) {
+				fatal(fmt.Errorf("read the control stream: %w", err))
+			}
+			os.Exit(3)
+		}
+		if c.Cancel {
+			cancel()
+		}
+	}
+}
+
+// defaultSignals gives every signal that labctl was started to ignore (a shell
+// does that to what it starts with "&") a handler of no effect. A handler
+// becomes the default action in a program that is started; being ignored would
+// be inherited, and a server would not die of Ctrl-C.
+func defaultSignals() {
+	nowhere := make(chan os.Signal, 1)
+	for s := syscall.Signal(1); s < 32; s++ {
+		if signal.Ignored(s) {
+			signal.Notify(nowhere, s)
+		}
+	}
+}
+
+// ownFilesystems gives the labs a /proc of their own, which shows the processes
+// of their PID namespace and, by /proc/sys/net, the settings of their hosts.
+// Mounts are made private first: under shared propagation the new /proc would
+// appear over the machine's own. Labs can do without; the error says what is
+// missing then.
+func ownFilesystems() error {
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return fmt.Errorf("the lab's mounts could not be made private (%w): its programs see the machine's /proc, with the machine's process numbers", err)
+	}
+	if err := unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
+		return fmt.Errorf("the lab has no /proc of its own (%w): its programs see the machine's process numbers there", err)
+	}
+	return nil
+}
+
+// fatal ends the inside, and with it every lab. The outside prints the message.
+func fatal(err error) {
+	fmt.Fprintln(os.Stderr, err)
+	os.Exit(3)
+}

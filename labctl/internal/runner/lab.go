@@ -1,0 +1,367 @@
+package runner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"restartlab/labctl/internal/explain"
+	"restartlab/labctl/internal/journal"
+	"restartlab/labctl/internal/netlab"
+	"restartlab/labctl/internal/scenario"
+	"restartlab/labctl/internal/sockdiag"
+)
+
+// lab is one experiment under way. The goroutine that plays its steps and the
+// poller's share it under mu.
+type lab struct {
+	*inside
+	ctx     context.Context
+	plan    scenario.Lab
+	network *netlab.Network
+
+	mu        sync.Mutex
+	wake      chan struct{} // holds one token when something has happened
+	diag      map[string]*sockdiag.Conn
+	history   explain.History
+	processes []*process
+	happened  int              // counts notify
+	current   int              // index of the step under way
+	began     map[string]int64 // when each step began, by id
+}
+
+// run builds the lab, plays it and takes it down. All that it has to say it
+// says in the journal.
+func (in *inside) run(ctx context.Context, plan scenario.Lab) {
+	l := &lab{inside: in, ctx: ctx, plan: plan, wake: make(chan struct{}, 1),
+		diag: map[string]*sockdiag.Conn{}, began: map[string]int64{}}
+	l.record(journal.Event{Kind: journal.KindLab,
+		LabInfo: &journal.Lab{Phase: journal.PhaseBegin, Port: plan.Port, Steps: len(plan.Steps)}})
+	end := journal.Lab{Phase: journal.PhaseEnd, Verdict: journal.Error}
+	err := l.up()
+	if err == nil {
+		end.Verdict, err = l.play()
+	}
+	err = errors.Join(err, l.down())
+	if err != nil {
+		end.Verdict = journal.Error
+		end.Error = err.Error()
+		end.Refused = errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES)
+	}
+	l.record(journal.Event{Kind: journal.KindLab, LabInfo: &end})
+}
+
+// up builds the hosts and journals what they are.
+func (l *lab) up() error {
+	network, err := netlab.New(l.plan.Hosts)
+	if err != nil {
+		return fmt.Errorf("build the lab's hosts: %w", err)
+	}
+	l.network = network
+	for _, h := range l.plan.Hosts {
+		host := network.Host(h.Name)
+		err := host.Do(func() (err error) {
+			l.diag[h.Name], err = sockdiag.Open()
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("open the socket tables of host %s: %w", h.Name, err)
+		}
+		sysctls := settings(host, h.Sysctls)
+		l.record(journal.Event{Kind: journal.KindHost, Host: h.Name, Change: &journal.Change{
+			What: "up", Interface: host.Interface(), Addresses: host.Addresses(), Sysctls: sysctls}})
+	}
+	return nil
+}
+
+// telling are the settings that decide what becomes of a port, recorded of every
+// host. A kernel without one leaves it out.
+var telling = [...]string{
+	"net.core.somaxconn",
+	"net.ipv4.ip_autobind_reuse",
+	"net.ipv4.ip_local_port_range",
+	"net.ipv4.ip_unprivileged_port_start",
+	"net.ipv4.tcp_abort_on_overflow",
+	"net.ipv4.tcp_congestion_control",
+	"net.ipv4.tcp_fin_timeout",
+	"net.ipv4.tcp_max_tw_buckets",
+	"net.ipv4.tcp_migrate_req",
+	"net.ipv4.tcp_rfc1337",
+	"net.ipv4.tcp_syncookies",
+	"net.ipv4.tcp_timestamps",
+	"net.ipv4.tcp_tw_reuse",
+	"net.ipv4.tcp_tw_reuse_delay",
+}
+
+// settings reads the telling settings of a host, and those that the scenario
+// set.
+func settings(host *netlab.Host, set []scenario.Sysctl) map[string]string {
+	values := map[string]string{}
+	read := func(name string) {
+		if v, err := host.Sysctl(name); err == nil {
+			values[name] = v
+		}
+	}
+	for _, name := range telling {
+		read(name)
+	}
+	for _, s := range set {
+		read(s.Name)
+	}
+	return values
+}
+
+// play runs the steps in order until one does not hold.
+func (l *lab) play() (journal.Verdict, error) {
+	for i := range l.plan.Steps {
+		s := &l.plan.Steps[i]
+		verdict, err := l.step(s)
+		if verdict == journal.Pass {
+			continue
+		}
+		for _, rest := range l.plan.Steps[i+1:] {
+			e := opening(&rest)
+			e.Phase, e.Verdict = journal.PhaseEnd, journal.Skipped
+			l.record(journal.Event{Step: rest.Index, Kind: journal.KindStep, StepRun: e})
+		}
+		return verdict, err
+	}
+	return journal.Pass, nil
+}
+
+func opening(s *scenario.Step) *journal.Step {
+	object := s.Program
+	if object == "" {
+		object = s.Host
+	}
+	return &journal.Step{Phase: journal.PhaseBegin, Index: s.Index, ID: s.ID, Verb: s.Verb, Title: s.Title,
+		Object: object, Line: s.Line, Within: int64(s.Within), Expected: s.Written}
+}
+
+// step plays one step and judges what it saw. The error is the lab's own, not
+// that of the step.
+func (l *lab) step(s *scenario.Step) (journal.Verdict, error) {
+	begin := l.clock()
+	l.mu.Lock()
+	l.current = s.Index
+	l.began[s.ID] = begin
+	l.emit(journal.Event{T: begin, Kind: journal.KindStep, StepRun: opening(s)})
+	l.mu.Unlock()
+
+	seen, err := l.act(s)
+	took := l.clock()
+
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	defer func() { l.current = 0 }()
+	end := opening(s)
+	end.Phase = journal.PhaseEnd
+	end.Duration = took - begin
+	end.Observed = &seen
+	seen.Took = took - l.since(s)
+	switch {
+	case l.ctx.Err() != nil:
+		end.Verdict, err = journal.Incomplete, nil
+	case err != nil:
+		end.Verdict = journal.Error
+		seen.Failure = err.Error()
+	default:
+		end.Mismatches = s.Expect.Check(&seen)
+		end.Verdict = journal.Pass
+		if len(end.Mismatches) > 0 {
+			end.Verdict = journal.Fail
+		}
+	}
+	for _, h := range l.plan.Hosts {
+		if _, tableErr := l.table(h.Name, 0, "step", 0); tableErr != nil && err == nil {
+			err, end.Verdict = tableErr, journal.Error
+		}
+	}
+	l.emit(journal.Event{Kind: journal.KindStep, StepRun: end})
+	return end.Verdict, err
+}
+
+// since is when the time that a step's took counts from began.
+func (l *lab) since(s *scenario.Step) int64 {
+	if s.Expect != nil && s.Expect.Took != nil && s.Expect.Took.Since != "" {
+		return l.began[s.Expect.Took.Since]
+	}
+	return l.began[s.ID]
+}
+
+// down ends what still runs and lets the hosts go.
+func (l *lab) down() error {
+	l.mu.Lock()
+	running := 0
+	for _, p := range l.processes {
+		if !p.exited {
+			running++
+			p.kill(unix.SIGKILL) // ESRCH: it has gone by itself
+		}
+	}
+	l.mu.Unlock()
+	var err error
+	if running > 0 {
+		const grace = 10 * time.Second
+		err = l.await(context.Background(), l.clock()+int64(grace), func() (bool, time.Duration) {
+			for _, p := range l.processes {
+				if !p.exited {
+					return false, 0
+				}
+			}
+			return true, 0
+		})
+		if err != nil {
+			err = fmt.Errorf("end the lab's programs: killed, but not gone after %s", grace)
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, c := range l.diag {
+		err = errors.Join(err, c.Close())
+	}
+	if l.network != nil {
+		err = errors.Join(err, l.network.Close())
+	}
+	return err
+}
+
+// record writes an event for a caller that does not hold mu.
+func (l *lab) record(e journal.Event) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.emit(e)
+}
+
+// emit writes an event of this lab and returns its number. mu is held. T is now
+// unless the event has its own.
+func (l *lab) emit(e journal.Event) int {
+	if e.T == 0 {
+		e.T = l.clock()
+	}
+	e.Lab = l.plan.Name
+	if e.Step == 0 {
+		e.Step = l.current
+	}
+	e.N = l.journal.Write(e)
+	l.history.Add(e)
+	return e.N
+}
+
+// notify tells await that something has happened. mu is held.
+func (l *lab) notify() {
+	l.happened++
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// errDeadline says that what was awaited did not come in time.
+var errDeadline = errors.New("deadline passed")
+
+// await returns when done holds. It calls done, with mu held, at once, after
+// each event of the lab's processes, and after the time that done asked to be
+// called again in (0: only after events). deadline is on the journal's clock.
+func (l *lab) await(ctx context.Context, deadline int64, done func() (ok bool, again time.Duration)) error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		l.mu.Lock()
+		ok, again := done()
+		l.mu.Unlock()
+		if ok {
+			return nil
+		}
+		left := time.Duration(deadline - l.clock())
+		if left <= 0 {
+			return errDeadline
+		}
+		if again <= 0 || again > left {
+			again = left
+		}
+		timer.Reset(again)
+		select {
+		case <-l.wake:
+		case <-timer.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// table reads the socket table of a host, IPv4 and IPv6, and journals it. mu is
+// held. A port other than 0 limits it to that local port.
+func (l *lab) table(host string, port uint16, reason string, after int) ([]journal.Socket, error) {
+	rows, err := l.diag[host].Table(port)
+	t := &journal.Sockets{Reason: reason, After: after, Port: port, Rows: rows, Unlisted: l.diag[host].Unlisted()}
+	if err != nil {
+		t.Error = err.Error()
+		err = fmt.Errorf("read the socket table of host %s: %w", host, err)
+	}
+	if t.Rows == nil {
+		t.Rows = []journal.Socket{}
+	}
+	l.emit(journal.Event{Kind: journal.KindSockets, Host: host, Sockets: t})
+	return rows, err
+}
+
+// holders reads the table right after a refused bind or listen, event n, and
+// tallies what holds the port. mu is held.
+func (l *lab) holders(host string, n int, refused journal.Event) map[string]int {
+	port := refused.Syscall.Args.Address.Port()
+	if port == 0 && refused.Syscall.Socket != nil {
+		port = refused.Syscall.Socket.Local.Port()
+	}
+	rows, err := l.table(host, port, "refused", n)
+	if err != nil {
+		return nil // not seen: the table's event tells why
+	}
+	refused.N = n
+	tally := map[string]int{}
+	for _, h := range l.history.Holders(refused, rows) {
+		tally[h.Socket.State]++
+	}
+	return tally
+}
+
+// find is the newest run of a program; nil if it never ran. mu is held.
+func (l *lab) find(program string) *process {
+	for i := len(l.processes) - 1; i >= 0; i-- {
+		if p := l.processes[i]; p.spec.Name == program && p.parent == nil {
+			return p
+		}
+	}
+	return nil
+}
+
+func (l *lab) program(name string) *scenario.Program {
+	for i := range l.plan.Programs {
+		if l.plan.Programs[i].Name == name {
+			return &l.plan.Programs[i]
+		}
+	}
+	return nil
+}
+
+// tally counts the sockets on the lab's port by state, and the connections that
+// no program has accepted: those without an inode (sock_i_ino is 0 until
+// accept() gives the socket a file). Bound-inactive sockets do not count, since
+// not every kernel lists them.
+func (l *lab) tally(rows []journal.Socket) (states map[string]int, queued int) {
+	states = map[string]int{}
+	for _, r := range rows {
+		if r.Local.Port() != l.plan.Port || r.State == "BOUND" {
+			continue
+		}
+		states[r.State]++
+		if r.Inode == 0 && (r.State == "ESTABLISHED" || r.State == "CLOSE_WAIT") {
+			queued++
+		}
+	}
+	return states, queued
+}

@@ -1,0 +1,435 @@
+package runner
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"restartlab/labctl/internal/agent"
+	"restartlab/labctl/internal/journal"
+	"restartlab/labctl/internal/scenario"
+)
+
+// process is one run of a program, or a child that a program forked. Its fields
+// are guarded by the lab's mutex.
+type process struct {
+	lab  *lab
+	spec *scenario.Program
+	pid  int
+	// parent is the process of the lab that forked this one, nil for one that
+	// the lab started itself.
+	parent *process
+
+	channel  int // the runner's end of the agent's channel, -1 if none or closed
+	out, err *output
+
+	bind, listen string // "ok" or an errno's name; empty: not called yet
+	connect      string // of the last connect
+	connected    int    // how many were made
+	refusal      string // a refused bind or listen, in words
+	holders      map[string]int
+	lines        []string
+
+	exited bool
+	exit   *int
+	signal string
+}
+
+// launch starts a program as a process of its own on its host.
+func (l *lab) launch(spec *scenario.Program) (*process, error) {
+	p := &process{lab: l, spec: spec, channel: -1}
+	path, argv, attr, err := command(spec)
+	if err != nil {
+		return nil, err
+	}
+	// Closed on return: what the child needs of them it has inherited.
+	var theirs []int
+	defer func() {
+		for _, fd := range theirs {
+			unix.Close(fd)
+		}
+	}()
+	null, err := unix.Open(os.DevNull, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", os.DevNull, err)
+	}
+	theirs = append(theirs, null)
+	pipe := func(stream string) (*output, error) {
+		var fds [2]int
+		if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
+			return nil, fmt.Errorf("make a pipe for %s: %w", spec.Name, err)
+		}
+		unix.SetNonblock(fds[0], true)
+		theirs = append(theirs, fds[1])
+		return &output{fd: fds[0], stream: stream}, nil
+	}
+	if p.out, err = pipe("stdout"); err != nil {
+		return nil, err
+	}
+	if p.err, err = pipe("stderr"); err != nil {
+		unix.Close(p.out.fd)
+		return nil, err
+	}
+	if spec.Exec == nil {
+		mine, his, err := agent.Channel()
+		if err == nil {
+			theirs = append(theirs, his)
+			p.channel = mine
+			unix.SetNonblock(mine, true)
+			err = agent.Tell(mine, agent.Spec{Server: spec.Server, Client: spec.Client, Record: true})
+		}
+		if err != nil {
+			p.release()
+			return nil, err
+		}
+	}
+	for _, fd := range theirs {
+		attr.Files = append(attr.Files, uintptr(fd))
+	}
+
+	// The lab is locked until the start is journalled: nothing that the
+	// process does can come before it.
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	err = l.network.Host(spec.Host).Do(func() (err error) {
+		p.pid, err = l.poller.start(path, argv, attr, p.ended)
+		return err
+	})
+	if err != nil {
+		p.release()
+		return nil, fmt.Errorf("start %s: %w", strings.Join(argv, " "), err)
+	}
+	l.processes = append(l.processes, p)
+	l.emit(p.event(journal.Event{Kind: journal.KindProcess,
+		Process: &journal.Process{Phase: journal.PhaseStart, Argv: shownArgv(spec, argv), UID: uid(attr)}}))
+	return p, p.watch()
+}
+
+func (p *process) release() {
+	unix.Close(p.out.fd)
+	unix.Close(p.err.fd)
+	if p.channel >= 0 {
+		unix.Close(p.channel)
+	}
+}
+
+func (p *process) watch() error {
+	var errs []error
+	for _, o := range []*output{p.out, p.err} {
+		if o != nil {
+			errs = append(errs, p.lab.poller.watch(o.fd, func() { p.readOutput(o) }))
+		}
+	}
+	if p.channel >= 0 {
+		errs = append(errs, p.lab.poller.watch(p.channel, p.readChannel))
+	}
+	return errors.Join(errs...)
+}
+
+// command is what to exec for a program.
+func command(spec *scenario.Program) (path string, argv []string, attr *syscall.ProcAttr, err error) {
+	attr = &syscall.ProcAttr{Sys: &syscall.SysProcAttr{Setsid: true}}
+	e := spec.Exec
+	if e == nil {
+		attr.Env = agent.Environ()
+		return "/proc/self/exe", []string{"labctl", "agent"}, attr, nil
+	}
+	attr.Env = append(os.Environ(), e.Env...)
+	attr.Dir = e.Dir
+	path = e.Argv[0]
+	if !strings.Contains(path, "/") {
+		if path, err = exec.LookPath(path); err != nil {
+			return "", nil, nil, fmt.Errorf("start %s: no program of this name in PATH", e.Argv[0])
+		}
+		if path, err = filepath.Abs(path); err != nil {
+			return "", nil, nil, err
+		}
+	}
+	if e.User != "" {
+		if attr.Sys.Credential, err = credential(e.User); err != nil {
+			return "", nil, nil, err
+		}
+	}
+	return path, e.Argv, attr, nil
+}
+
+func credential(name string) (*syscall.Credential, error) {
+	u, err := user.Lookup(name)
+	if err != nil {
+		if u, err = user.LookupId(name); err != nil {
+			return nil, fmt.Errorf("no user %q on this machine", name)
+		}
+	}
+	uid, _ := strconv.ParseUint(u.Uid, 10, 32)
+	gid, _ := strconv.ParseUint(u.Gid, 10, 32)
+	if int(uid) == os.Geteuid() {
+		return nil, nil
+	}
+	if os.Geteuid() != 0 {
+		return nil, fmt.Errorf("run as user %s: a lab without root has only your own user; run labctl as root (sudo)", name)
+	}
+	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, nil
+}
+
+func uid(attr *syscall.ProcAttr) int {
+	if c := attr.Sys.Credential; c != nil {
+		return int(c.Uid)
+	}
+	return os.Geteuid()
+}
+
+// shownArgv is the command line that a reader can type: for the lab's own
+// programs that of labctl server and labctl client.
+func shownArgv(spec *scenario.Program, argv []string) []string {
+	switch {
+	case spec.Server != nil:
+		return spec.Server.Argv()
+	case spec.Client != nil:
+		return spec.Client.Argv()
+	}
+	return argv
+}
+
+// event fills in whose event it is.
+func (p *process) event(e journal.Event) journal.Event {
+	e.Host, e.Program, e.PID = p.spec.Host, p.spec.Name, p.pid
+	return e
+}
+
+// readChannel takes what the agent has said since.
+func (p *process) readChannel() {
+	buf := make([]byte, agent.MaxMessage)
+	oob := make([]byte, unix.CmsgSpace(4))
+	for p.channel >= 0 {
+		n, oobn, _, _, err := unix.Recvmsg(p.channel, buf, oob, unix.MSG_CMSG_CLOEXEC)
+		switch {
+		case err == unix.EINTR:
+			continue
+		case err == unix.EAGAIN:
+			return
+		case err != nil || n == 0:
+			p.hangUp()
+			return
+		}
+		var m agent.Message
+		if err := json.Unmarshal(buf[:n], &m); err != nil {
+			fatal(fmt.Errorf("a message of %s cannot be read: %w", p.spec.Name, err))
+		}
+		p.heard(m, oob[:oobn])
+	}
+}
+
+// hangUp is the end of the channel: the process is gone, or about to be. The
+// exit of a forked child is told to its parent, not to us: its channel is how we
+// know.
+func (p *process) hangUp() {
+	p.lab.mu.Lock()
+	defer p.lab.mu.Unlock()
+	p.lab.poller.forget(p.channel)
+	p.channel = -1
+	if p.parent != nil && !p.parent.exited && !p.exited {
+		p.lab.poller.disown(p.pid)
+		p.gone()
+	}
+}
+
+// heard journals a message of the agent. After a refused bind or listen it
+// reads the socket table before the agent may go on.
+func (p *process) heard(m agent.Message, oob []byte) {
+	l := p.lab
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if m.Child != 0 {
+		p.forked(m.Child, oob)
+	}
+	if m.Syscall == nil {
+		return
+	}
+	s := m.Syscall
+	s.Start -= l.epoch
+	e := p.event(journal.Event{T: s.Start + s.Duration, Kind: journal.KindSyscall, Syscall: s})
+	n := l.emit(e)
+	answer := "ok"
+	if s.Failed() {
+		answer = s.Errno
+	}
+	switch s.Name {
+	case "bind":
+		p.bind = answer
+	case "listen":
+		p.listen = answer
+	case "connect":
+		p.connect = answer
+		if !s.Failed() {
+			p.connected++
+		}
+	}
+	if m.Wait {
+		p.holders = l.holders(p.spec.Host, n, e)
+		p.refusal = refusalText(s, p.spec)
+		unix.Write(p.channel, []byte{1})
+	}
+	l.notify()
+}
+
+func refusalText(s *journal.Syscall, spec *scenario.Program) string {
+	what := s.Name
+	if a := s.Args.Address; a.IsValid() {
+		what += " " + a.String()
+	} else if s.Socket != nil && s.Socket.Local.IsValid() {
+		what += " on " + s.Socket.Local.String()
+	}
+	return fmt.Sprintf("%s by %s on %s: %s (%d)", what, spec.Name, spec.Host, s.Errno, s.Number)
+}
+
+// forked makes a process of a child that the agent says it has forked.
+func (p *process) forked(pid int, oob []byte) {
+	child := &process{lab: p.lab, spec: p.spec, pid: pid, parent: p, channel: -1}
+	if messages, err := unix.ParseSocketControlMessage(oob); err == nil {
+		for _, m := range messages {
+			if fds, err := unix.ParseUnixRights(&m); err == nil && len(fds) == 1 {
+				child.channel = fds[0]
+				unix.SetNonblock(child.channel, true)
+			}
+		}
+	}
+	p.lab.poller.adopt(pid, child.ended)
+	p.lab.processes = append(p.lab.processes, child)
+	p.lab.emit(child.event(journal.Event{Kind: journal.KindProcess, Process: &journal.Process{
+		Phase: journal.PhaseStart, Argv: []string{"labctl", "agent"}, Parent: p.pid, UID: os.Geteuid()}}))
+	if err := child.watch(); err != nil {
+		fatal(err)
+	}
+}
+
+// ended is the exit of the process, told by the reaper.
+func (p *process) ended(status unix.WaitStatus) {
+	// All that it wrote stands in its pipes by now: read that first.
+	for _, o := range []*output{p.out, p.err} {
+		if o != nil && o.fd >= 0 {
+			p.readOutput(o)
+		}
+	}
+	if p.channel >= 0 {
+		p.readChannel()
+	}
+	p.lab.mu.Lock()
+	defer p.lab.mu.Unlock()
+	for _, o := range []*output{p.out, p.err} {
+		if o != nil {
+			p.flush(o)
+		}
+	}
+	if p.exited {
+		return
+	}
+	if status.Signaled() {
+		p.signal = unix.SignalName(status.Signal())
+	} else {
+		code := status.ExitStatus()
+		p.exit = &code
+	}
+	p.gone()
+}
+
+// gone journals the exit, once.
+func (p *process) gone() {
+	p.exited = true
+	p.lab.emit(p.event(journal.Event{Kind: journal.KindProcess,
+		Process: &journal.Process{Phase: journal.PhaseExit, Exit: p.exit, Signal: p.signal}}))
+	p.lab.notify()
+}
+
+// kill sends a signal; ESRCH when the process is gone. The PID cannot be
+// another's: the reaper, which frees it, marks the process first or is
+// kept out by the forking lock.
+func (p *process) kill(s unix.Signal) error {
+	p.lab.poller.forking.Lock()
+	defer p.lab.poller.forking.Unlock()
+	if p.exited || p.lab.poller.children[p.pid] == nil {
+		return unix.ESRCH
+	}
+	if err := unix.Kill(p.pid, s); err != nil {
+		return err
+	}
+	p.lab.emit(p.event(journal.Event{Kind: journal.KindProcess,
+		Process: &journal.Process{Phase: journal.PhaseSignal, Signal: unix.SignalName(s)}}))
+	return nil
+}
+
+// output is a stream of a process, cut into lines.
+type output struct {
+	fd      int // -1 at its end
+	stream  string
+	pending []byte
+}
+
+// longest is how many bytes of a line come in one event.
+const longest = 4096
+
+func (p *process) readOutput(o *output) {
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := unix.Read(o.fd, buf)
+		if err == unix.EINTR {
+			continue
+		}
+		if err == unix.EAGAIN {
+			return
+		}
+		p.lab.mu.Lock()
+		if err != nil || n == 0 {
+			p.flush(o)
+			p.lab.poller.forget(o.fd)
+			o.fd = -1
+			p.lab.mu.Unlock()
+			return
+		}
+		o.pending = append(o.pending, buf[:n]...)
+		for {
+			i := bytes.IndexByte(o.pending, '\n')
+			if i < 0 || i > longest {
+				if len(o.pending) <= longest {
+					break
+				}
+				p.line(o.stream, o.pending[:longest], true)
+				o.pending = o.pending[longest:]
+				continue
+			}
+			p.line(o.stream, o.pending[:i], false)
+			o.pending = o.pending[i+1:]
+		}
+		p.lab.mu.Unlock()
+	}
+}
+
+// flush journals a last line without an end.
+func (p *process) flush(o *output) {
+	if len(o.pending) > 0 {
+		p.line(o.stream, o.pending, false)
+		o.pending = nil
+	}
+}
+
+// kept is how many lines of a process expectations can look at.
+const kept = 10_000
+
+func (p *process) line(stream string, b []byte, partial bool) {
+	text := strings.ToValidUTF8(strings.TrimSuffix(string(b), "\r"), "\uFFFD")
+	if len(p.lines) < kept {
+		p.lines = append(p.lines, text)
+	}
+	p.lab.emit(p.event(journal.Event{Kind: journal.KindProcess,
+		Process: &journal.Process{Phase: journal.PhaseOutput, Stream: stream, Line: text, Partial: partial}}))
+	p.lab.notify()
+}
