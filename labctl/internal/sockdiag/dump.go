@@ -70,7 +70,7 @@ func (a *answer) add(b []byte) (done bool) {
 		n := int(binary.NativeEndian.Uint32(b))
 		if n < headerLen || n > len(b) {
 			a.fail(fmt.Errorf("a message of %d bytes, of which %d are there", n, len(b)))
-			return false
+			return a.one
 		}
 		typ, flags, seq := binary.NativeEndian.Uint16(b[4:]), binary.NativeEndian.Uint16(b[6:]), binary.NativeEndian.Uint32(b[8:])
 		body := b[headerLen:n]

@@ -162,6 +162,8 @@ func (c *Conn) dump(q query) ([]journal.Socket, error) {
 		switch {
 		case q.family == unix.AF_INET6 && (errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EAFNOSUPPORT)):
 			return nil, nil // a kernel without IPv6
+		case errors.Is(err, unix.ENOENT):
+			return nil, fmt.Errorf("read the %s TCP socket table: %w (this kernel has no INET_TCP_DIAG, or may not load the module tcp_diag)", table, err)
 		case err != nil:
 			return a.rows, fmt.Errorf("read the %s TCP socket table: %w", table, err)
 		case !a.interrupted:
@@ -173,7 +175,8 @@ func (c *Conn) dump(q query) ([]journal.Socket, error) {
 }
 
 // ask sends the query and reads the whole answer, again with a larger buffer
-// if a datagram did not fit.
+// if a datagram did not fit. Even an answer that went wrong is read to its
+// end: the kernel refuses a second dump beside an unfinished one.
 func (c *Conn) ask(q query) (answer, error) {
 	for {
 		c.seq++
@@ -183,9 +186,16 @@ func (c *Conn) ask(q query) (answer, error) {
 		}
 		needed := 0
 		for done := false; !done; {
-			n, _, err := unix.Recvfrom(c.fd, c.buf, unix.MSG_TRUNC)
+			flags := unix.MSG_TRUNC
+			broken := needed > 0 || a.err != nil
+			if broken {
+				flags |= unix.MSG_DONTWAIT // the end may have been in what was lost
+			}
+			n, _, err := unix.Recvfrom(c.fd, c.buf, flags)
 			switch {
 			case err == unix.EINTR:
+			case err == unix.EAGAIN && broken:
+				done = true
 			case err == unix.EAGAIN:
 				return a, fmt.Errorf("no answer within %v", answerTime)
 			case err != nil:

@@ -1,0 +1,556 @@
+package netlab
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"restartlab/labctl/internal/netlab/netlabtest"
+	"restartlab/labctl/internal/scenario"
+)
+
+func TestMain(m *testing.M) { os.Exit(netlabtest.Main(m)) }
+
+func prefixes(s ...string) []netip.Prefix {
+	var ps []netip.Prefix
+	for _, p := range s {
+		ps = append(ps, netip.MustParsePrefix(p))
+	}
+	return ps
+}
+
+// pair is the article's two hosts.
+func pair() []scenario.Host {
+	return []scenario.Host{
+		{Name: "server", Addresses: prefixes("192.168.44.144/24", "2001:db8:44::144/64")},
+		{Name: "client", Addresses: prefixes("192.168.44.145/24", "2001:db8:44::145/64")},
+	}
+}
+
+func newNetwork(t testing.TB, hosts ...scenario.Host) *Network {
+	t.Helper()
+	n, err := New(hosts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := n.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return n
+}
+
+func sockaddr(a netip.AddrPort) (unix.Sockaddr, int) {
+	if a.Addr().Is4() {
+		return &unix.SockaddrInet4{Port: int(a.Port()), Addr: a.Addr().As4()}, unix.AF_INET
+	}
+	return &unix.SockaddrInet6{Port: int(a.Port()), Addr: a.Addr().As16()}, unix.AF_INET6
+}
+
+// listen opens a listener on the host.
+func listen(h *Host, at netip.AddrPort) (fd int, err error) {
+	fd = -1
+	err = h.Do(func() (err error) {
+		sa, family := sockaddr(at)
+		if fd, err = unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0); err != nil {
+			return err
+		}
+		if err = unix.Bind(fd, sa); err == nil {
+			err = unix.Listen(fd, 8)
+		}
+		if err != nil {
+			unix.Close(fd)
+		}
+		return err
+	})
+	return fd, err
+}
+
+// connect connects once from the host, closes, and tells how long it took.
+func connect(h *Host, to netip.AddrPort, patience time.Duration) (took time.Duration, err error) {
+	err = h.Do(func() error {
+		sa, family := sockaddr(to)
+		fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(fd)
+		tv := unix.NsecToTimeval(patience.Nanoseconds())
+		if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &tv); err != nil {
+			return err
+		}
+		begin := time.Now()
+		err = unix.Connect(fd, sa)
+		took = time.Since(begin)
+		return err
+	})
+	return took, err
+}
+
+// firstConnect makes a lab and connects at once.
+func firstConnect(hosts []scenario.Host, to netip.Addr) (time.Duration, error) {
+	n, err := New(hosts)
+	if err != nil {
+		return 0, err
+	}
+	defer n.Close()
+	at := netip.AddrPortFrom(to, 12500)
+	l, err := listen(n.Host("server"), at)
+	if err != nil {
+		return 0, err
+	}
+	defer unix.Close(l)
+	return connect(n.Host("client"), at, 5*time.Second)
+}
+
+// A SYN that is lost is sent again after a second: much less than that is the
+// proof that a fresh lab loses none.
+const retransmitted = 200 * time.Millisecond
+
+func TestFirstConnectLosesNoSegment(t *testing.T) {
+	netlabtest.Need(t)
+	for _, to := range []string{"192.168.44.144", "2001:db8:44::144"} {
+		to := netip.MustParseAddr(to)
+		t.Run("in a row to "+to.String(), func(t *testing.T) {
+			for i := range 150 {
+				took, err := firstConnect(pair(), to)
+				if err != nil {
+					t.Fatalf("lab %d: %v", i, err)
+				}
+				if took > retransmitted {
+					t.Errorf("lab %d: connect took %v: its SYN was lost", i, took)
+				}
+			}
+		})
+		t.Run("side by side to "+to.String(), func(t *testing.T) {
+			const labs = 60
+			var wg sync.WaitGroup
+			begin := make(chan struct{})
+			for i := range labs {
+				wg.Go(func() {
+					<-begin
+					took, err := firstConnect(pair(), to)
+					if err != nil {
+						t.Errorf("lab %d: %v", i, err)
+					}
+					if took > retransmitted {
+						t.Errorf("lab %d: connect took %v: its SYN was lost", i, took)
+					}
+				})
+			}
+			close(begin)
+			wg.Wait()
+		})
+	}
+}
+
+// snapshot is all that a lab could change by mistake in a namespace.
+func snapshot(t *testing.T) map[string]string {
+	t.Helper()
+	s := map[string]string{}
+	links, err := net.Interfaces()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range links {
+		addresses, err := l.Addrs()
+		if err != nil {
+			t.Fatal(err)
+		}
+		s["link "+l.Name] = fmt.Sprint(l, addresses)
+	}
+	for _, f := range []string{"route", "ipv6_route", "arp"} {
+		b, _ := os.ReadFile("/proc/thread-self/net/" + f)
+		s[f] = string(b)
+	}
+	err = filepath.WalkDir("/proc/sys/net", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		// Some can only be written, and this one is a live counter.
+		if b, err := os.ReadFile(path); err == nil && filepath.Base(path) != "nf_conntrack_count" {
+			s[path] = string(b)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	names, _ := filepath.Glob("/run/netns/*")
+	s["/run/netns"] = fmt.Sprint(names)
+	return s
+}
+
+func TestNothingChangesInTheCallersNamespace(t *testing.T) {
+	netlabtest.Need(t)
+	before := snapshot(t)
+	if len(before) < 100 {
+		t.Fatalf("only %d things looked at", len(before))
+	}
+	hosts := pair()
+	hosts[0].Sysctls = []scenario.Sysctl{{Name: "net.ipv4.tcp_fin_timeout", Value: "7"}, {Name: "net.ipv4.conf.eth0.rp_filter", Value: "2"}}
+	n := newNetwork(t, hosts...)
+	if diff := cmp.Diff(before, snapshot(t)); diff != "" {
+		t.Errorf("New changed (-before +after):\n%s", diff)
+	}
+	server := n.Host("server")
+	if _, err := server.SetSysctl("net.ipv4.ip_local_port_range", "40000 40010"); err != nil {
+		t.Error(err)
+	}
+	if err := errors.Join(server.SetLink(false), server.SetLink(true), n.Close()); err != nil {
+		t.Error(err)
+	}
+	if diff := cmp.Diff(before, snapshot(t)); diff != "" {
+		t.Errorf("a lab's life changed (-before +after):\n%s", diff)
+	}
+}
+
+func TestLabsAreAlike(t *testing.T) {
+	netlabtest.Need(t)
+	look := func() map[string]string {
+		n := newNetwork(t, pair()...)
+		seen := map[string]string{}
+		for _, name := range []string{"server", "client"} {
+			err := n.Host(name).Do(func() error {
+				l, err := net.InterfaceByName(n.Host(name).Interface())
+				seen[name] = fmt.Sprint(l)
+				return err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			cc, err := n.Host(name).Sysctl(congestionControlSysctl)
+			if err != nil || cc != congestionControl {
+				t.Errorf("congestion control of %s: %q, %v", name, cc, err)
+			}
+		}
+		if len(n.Notes()) > 0 {
+			t.Errorf("notes: %q", n.Notes())
+		}
+		return seen
+	}
+	first := look()
+	if diff := cmp.Diff(first, look()); diff != "" {
+		t.Error(diff)
+	}
+	if first["server"] == first["client"] || !strings.Contains(first["client"], "02:00:00:00:00:02") {
+		t.Errorf("links: %v", first)
+	}
+}
+
+func TestOneHost(t *testing.T) {
+	netlabtest.Need(t)
+	n := newNetwork(t, scenario.Host{Name: "only", Addresses: prefixes("192.168.44.144/24", "2001:db8:44::144/64")})
+	h := n.Host("only")
+	if h.Interface() != "lo" || n.Host("other") != nil {
+		t.Errorf("interface %s, other host %v", h.Interface(), n.Host("other"))
+	}
+	for _, a := range []string{"192.168.44.144", "2001:db8:44::144", "127.0.0.1", "::1"} {
+		at := netip.AddrPortFrom(netip.MustParseAddr(a), 12500)
+		l, err := listen(h, at)
+		if err != nil {
+			t.Errorf("listen on %v: %v", at, err)
+			continue
+		}
+		if took, err := connect(h, at, 5*time.Second); err != nil || took > retransmitted {
+			t.Errorf("connect to %v: %v after %v", at, err, took)
+		}
+		unix.Close(l)
+	}
+	// Only the addresses themselves are the host's, not their subnet.
+	for _, a := range []string{"192.168.44.145", "2001:db8:44::145"} {
+		at := netip.AddrPortFrom(netip.MustParseAddr(a), 12500)
+		if _, err := listen(h, at); err != unix.EADDRNOTAVAIL {
+			t.Errorf("bind to %v: %v", at, err)
+		}
+		if _, err := connect(h, at, 5*time.Second); err != unix.ENETUNREACH {
+			t.Errorf("connect to %v: %v", at, err)
+		}
+	}
+}
+
+func TestSetLink(t *testing.T) {
+	netlabtest.Need(t)
+	n := newNetwork(t, pair()...)
+	server, client := n.Host("server"), n.Host("client")
+	reachable := func(want bool) {
+		t.Helper()
+		for _, a := range []string{"192.168.44.144", "2001:db8:44::144"} {
+			at := netip.AddrPortFrom(netip.MustParseAddr(a), 12500)
+			patience := 5 * time.Second
+			if !want {
+				patience = 100 * time.Millisecond
+			}
+			l, err := listen(server, netip.AddrPortFrom(netip.IPv6Unspecified(), 12500))
+			if err != nil {
+				t.Fatal(err)
+			}
+			took, err := connect(client, at, patience)
+			unix.Close(l)
+			if (err == nil) != want {
+				t.Errorf("connect to %v: %v", at, err)
+			}
+			if want && took > retransmitted {
+				t.Errorf("connect to %v took %v", at, took)
+			}
+		}
+	}
+	set := func(h *Host, up bool) {
+		t.Helper()
+		begin := time.Now()
+		if err := h.SetLink(up); err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(begin); took > 5*time.Second {
+			t.Errorf("SetLink(%v) took %v", up, took)
+		}
+	}
+	reachable(true)
+	set(server, false)
+	reachable(false)
+	set(server, false) // again, without effect
+	set(server, true)
+	reachable(true)
+	set(client, true) // is up
+	reachable(true)
+	set(client, false)
+	set(server, false)
+	set(client, true) // no carrier while the other end is down
+	reachable(false)
+	set(server, true)
+	reachable(true)
+}
+
+func TestSetLinkOfOneHost(t *testing.T) {
+	netlabtest.Need(t)
+	n := newNetwork(t, scenario.Host{Name: "only", Addresses: prefixes("192.168.44.144/24", "2001:db8:44::144/64")})
+	h := n.Host("only")
+	at := netip.MustParseAddrPort("[2001:db8:44::144]:12500")
+	if err := h.SetLink(false); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := listen(h, at); err != unix.EADDRNOTAVAIL {
+		t.Errorf("bind while lo is down: %v", err)
+	}
+	if err := h.SetLink(true); err != nil {
+		t.Fatal(err)
+	}
+	l, err := listen(h, at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(l)
+	if took, err := connect(h, at, 5*time.Second); err != nil || took > retransmitted {
+		t.Errorf("connect: %v after %v", err, took)
+	}
+}
+
+// netnsOf identifies the calling thread's network namespace.
+func netnsOf() (uint64, error) {
+	var st unix.Stat_t
+	err := unix.Stat("/proc/thread-self/ns/net", &st)
+	return st.Ino, err
+}
+
+func TestDoBringsTheThreadBack(t *testing.T) {
+	netlabtest.Need(t)
+	home, err := netnsOf()
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := newNetwork(t, pair()...)
+	server, client := n.Host("server"), n.Host("client")
+	in := map[*Host]uint64{}
+	for _, h := range []*Host{server, client} {
+		if err := h.Do(func() (err error) { in[h], err = netnsOf(); return err }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if in[server] == home || in[client] == home || in[server] == in[client] {
+		t.Fatalf("namespaces: home %d, %v", home, in)
+	}
+	var wg sync.WaitGroup
+	for range 32 {
+		wg.Go(func() {
+			for range 20 {
+				err := server.Do(func() error {
+					return client.Do(func() error {
+						if ns, err := netnsOf(); ns != in[client] || err != nil {
+							return fmt.Errorf("within Do within Do: namespace %d, %v", ns, err)
+						}
+						return nil
+					})
+				})
+				if ns, e := netnsOf(); err != nil || e != nil || ns != home {
+					t.Errorf("%v; after Do: namespace %d, want %d, %v", err, ns, home, e)
+				}
+				runtime.Gosched()
+			}
+		})
+	}
+	wg.Wait()
+	for _, task := range must(filepath.Glob("/proc/self/task/*/ns/net")) {
+		var st unix.Stat_t
+		if err := unix.Stat(task, &st); err == nil && st.Ino != home {
+			t.Errorf("thread %s is still in another namespace", task)
+		}
+	}
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+func TestDoPassesOnWhatHappened(t *testing.T) {
+	netlabtest.Need(t)
+	n := newNetwork(t, pair()...)
+	h := n.Host("server")
+	wrong := errors.New("wrong")
+	if err := h.Do(func() error { return wrong }); err != wrong {
+		t.Errorf("got %v", err)
+	}
+	if err := h.Do(func() error { runtime.Goexit(); return nil }); !errors.Is(err, errEnded) {
+		t.Errorf("a function that does not return: %v", err)
+	}
+	if err := n.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := h.Do(func() error { return nil }); !errors.Is(err, unix.EBADF) {
+		t.Errorf("Do on a closed network: %v", err)
+	}
+	if err := n.Close(); err != nil {
+		t.Errorf("Close again: %v", err)
+	}
+}
+
+func TestDescriptors(t *testing.T) {
+	netlabtest.Need(t)
+	count := func() int { return len(must(os.ReadDir("/proc/self/fd"))) }
+	before := count()
+	n := newNetwork(t, pair()...)
+	if held := count() - before; held > 2*len(n.hosts) {
+		t.Errorf("a lab of two hosts holds %d descriptors", held)
+	}
+	if ns := n.Host("client").NS(); must(unix.FcntlInt(uintptr(ns), unix.F_GETFD, 0))&unix.FD_CLOEXEC == 0 {
+		t.Error("a program started by the lab would inherit the namespace's descriptor")
+	}
+	n.Close()
+	if _, err := New([]scenario.Host{{Name: "server", Addresses: prefixes("ff02::1/128")}, {Name: "client"}}); err == nil {
+		t.Error("a multicast address was taken")
+	}
+	if held := count() - before; held != 0 {
+		t.Errorf("%d descriptors are left", held)
+	}
+}
+
+func TestNewSaysWhatWasRefused(t *testing.T) {
+	netlabtest.Need(t)
+	tests := []struct {
+		name  string
+		hosts []scenario.Host
+		want  string
+		errno error
+	}{
+		{"no host", nil, "a lab has one host or two, not 0", nil},
+		{"three hosts", make([]scenario.Host, 3), "a lab has one host or two, not 3", nil},
+		{"an impossible address", []scenario.Host{{Name: "server"}, {Name: "client", Addresses: prefixes("ff02::1/128")}},
+			"add the address ff02::1/128 to eth0 of client: ", unix.EADDRNOTAVAIL},
+		{"IPv6 switched off", []scenario.Host{{Name: "only", Addresses: prefixes("2001:db8::1/64"),
+			Sysctls: []scenario.Sysctl{{Name: "net.ipv6.conf.all.disable_ipv6", Value: "1"}}}},
+			"add the address 2001:db8::1/64 to lo of only: permission denied (IPv6 is switched off there", unix.EACCES},
+		{"an unknown sysctl", []scenario.Host{{Name: "server", Sysctls: []scenario.Sysctl{{Name: "net.ipv4.tcp_nonsense", Value: "1"}}}},
+			"set net.ipv4.tcp_nonsense = 1 on server: no such file or directory (this kernel has no such setting", unix.ENOENT},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			n, err := New(tt.hosts)
+			if n != nil || err == nil || !strings.Contains(err.Error(), tt.want) || tt.errno != nil && !errors.Is(err, tt.errno) {
+				t.Errorf("got %v, want %q", err, tt.want)
+			}
+		})
+	}
+}
+
+// powerless is set for a process of TestProbe that has no capabilities.
+const powerless = "RESTARTLAB_TEST_POWERLESS"
+
+func TestProbe(t *testing.T) {
+	netlabtest.Need(t)
+	if os.Getenv(powerless) != "" {
+		err := Probe()
+		if !errors.Is(err, unix.EPERM) || !strings.Contains(err.Error(), "make a network namespace for host server: operation not permitted") {
+			t.Errorf("without capabilities: %v", err)
+		}
+		return
+	}
+	if err := Probe(); err != nil {
+		t.Error(err)
+	}
+	cmd := exec.Command("/proc/self/exe", "-test.run=^TestProbe$", "-test.count=1")
+	cmd.Env = append(os.Environ(), powerless+"=1")
+	done := make(chan error)
+	var out []byte
+	go func() {
+		runtime.LockOSThread() // to the end: the thread loses its power too
+		err := unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
+		if os.Geteuid() == 0 { // root has what the bounding set allows
+			err = errors.Join(err, unix.Prctl(unix.PR_CAPBSET_DROP, unix.CAP_SYS_ADMIN, 0, 0, 0))
+		}
+		if err == nil {
+			out, err = cmd.CombinedOutput()
+		}
+		done <- err
+	}()
+	if err := <-done; err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// onOwnThread must end a thread that it cannot put back; closing its way home
+// is how that happens here.
+func TestAThreadThatCannotReturnEnds(t *testing.T) {
+	netlabtest.Need(t)
+	n := newNetwork(t, pair()...)
+	var tid int
+	err := n.Host("server").Do(func() error {
+		tid = unix.Gettid()
+		for fd := 3; fd < 256; fd++ {
+			link, _ := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd))
+			if strings.HasPrefix(link, "net:") && fd != n.hosts[0].NS() && fd != n.hosts[1].NS() {
+				unix.Close(fd)
+			}
+		}
+		return nil
+	})
+	if !errors.Is(err, unix.EBADF) || !strings.Contains(err.Error(), "return from a host's network namespace") {
+		t.Fatalf("got %v", err)
+	}
+	if tid == os.Getpid() {
+		t.Skip("it was the main thread, which the runtime parks for good")
+	}
+	task := fmt.Sprintf("/proc/self/task/%d", tid)
+	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); runtime.Gosched() {
+		if _, err := os.Stat(task); errors.Is(err, syscall.ENOENT) {
+			return
+		}
+	}
+	t.Error("the thread lives on in another namespace")
+}
