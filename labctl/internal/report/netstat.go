@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/netip"
 	"strconv"
+	"unicode/utf8"
 
 	"restartlab/labctl/internal/journal"
 )
@@ -21,7 +22,7 @@ func Netstat(w io.Writer, rows []journal.Socket) error {
 	var width [7]int
 	for _, row := range table {
 		for i, cell := range row {
-			width[i] = max(width[i], len(cell))
+			width[i] = max(width[i], utf8.RuneCountInString(cell))
 		}
 	}
 	b := bufio.NewWriter(w)
@@ -42,8 +43,8 @@ func Netstat(w io.Writer, rows []journal.Socket) error {
 
 func netstatRow(r journal.Socket) []string {
 	return []string{
-		r.Family, strconv.FormatUint(uint64(r.RecvQ), 10), strconv.FormatUint(uint64(r.SendQ), 10),
-		netstatAddress(r.Local, r.Family), netstatAddress(r.Remote, r.Family), r.State, timer(r),
+		clean(r.Family), strconv.FormatUint(uint64(r.RecvQ), 10), strconv.FormatUint(uint64(r.SendQ), 10),
+		netstatAddress(r.Local, r.Family), netstatAddress(r.Remote, r.Family), clean(r.State), clean(timer(r)),
 	}
 }
 

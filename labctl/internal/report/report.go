@@ -1,22 +1,254 @@
+// Package report turns a run's journal into documents: report.json, report.md,
+// report.html, junit.xml and TAP.
+//
+// It is pure. The same journal gives the same bytes: nothing comes from the
+// clock, the machine, the locale or the order of a map. Whatever a program
+// printed may stand in a journal, so every document escapes all of it. A
+// journal that was cut short gives a report that says so.
 package report
 
 import (
+	"encoding/json"
 	"io"
 
 	"restartlab/labctl/internal/journal"
 )
 
-// Report is a run.
+// SchemaVersion is the version of report.json, stated in its field schema. It
+// grows when a field changes its meaning or goes, not when one is added.
+const SchemaVersion = 1
+
+// Report is a run as report.json states it. All times are nanoseconds of
+// CLOCK_MONOTONIC since the run's start.
 type Report struct {
-	Schema  int             `json:"schema"`
+	// Schema is the version of this format: 1.
+	Schema   int      `json:"schema"`
+	Scenario Scenario `json:"scenario"`
+	// Verdict is pass, fail (an expectation did not hold), error (the lab
+	// could not do its work) or incomplete (interrupted or killed).
 	Verdict journal.Verdict `json:"verdict"`
+	// Error says why the verdict is error.
+	Error string `json:"error,omitempty"`
+	// Port is the scenario's port.
+	Port uint16 `json:"port,omitempty"`
+	// Duration is from the lab's begin to its end, or to the last event.
+	Duration    int64       `json:"duration_ns"`
+	Environment Environment `json:"environment"`
+	// Steps are all steps of the scenario, also those not reached.
+	Steps []Step `json:"steps"`
+	// Binds are all bind() calls of recorded programs, and the listen()
+	// calls that were refused.
+	Binds []Bind `json:"binds"`
+	// Sockets are the socket tables read, in time order.
+	Sockets   []Table   `json:"sockets"`
+	Processes []Process `json:"processes"`
+	// Events are all events of the journal but its header, in words.
+	Events []Event `json:"events"`
+	Notes  []Note  `json:"notes"`
 }
 
-func Build(events []journal.Event) (*Report, error) { return &Report{Schema: 1}, nil }
-func WriteDir(dir string, r *Report) error          { return nil }
-func JSON(w io.Writer, r *Report) error             { return nil }
-func Markdown(w io.Writer, r *Report) error         { return nil }
-func HTML(w io.Writer, r *Report) error             { return nil }
-func JUnit(w io.Writer, r *Report) error            { return nil }
-func TAP(w io.Writer, r *Report) error              { return nil }
-func Schema() ([]byte, error)                       { return nil, nil }
+// Scenario is what was run.
+type Scenario struct {
+	Name string `json:"name"`
+	// File is the scenario's file as the user named it, or "NAME (shipped)".
+	File string `json:"file"`
+	// Digest is "sha256:" and the hex digest of the scenario's text, which
+	// the journal holds.
+	Digest string       `json:"digest"`
+	Title  journal.Text `json:"title,omitzero"`
+	Lesson journal.Text `json:"lesson,omitzero"`
+	// Set holds the values given by --set.
+	Set map[string]string `json:"set,omitempty"`
+	// Command is the user's own server, given in place of the program app.
+	Command []string `json:"command,omitempty"`
+}
+
+// Environment is what the run depended on.
+type Environment struct {
+	// Kernel is uname's release, KernelBuild its version, Arch its machine.
+	Kernel      string `json:"kernel"`
+	KernelBuild string `json:"kernel_build"`
+	Arch        string `json:"arch"`
+	// HZ is the kernel's timer interrupts a second, absent if not known.
+	HZ   int    `json:"hz,omitempty"`
+	CPUs int    `json:"cpus"`
+	OS   string `json:"os,omitempty"`
+	// Labctl is the program's version.
+	Labctl string `json:"labctl"`
+	// Rootless says that the lab ran in a user namespace without privilege.
+	Rootless bool `json:"rootless"`
+	// Started is the wall time of the run's start, RFC 3339.
+	Started string `json:"started"`
+	// Sysctls are, by host, the kernel settings that matter, as read when
+	// the host was made. Later changes are events.
+	Sysctls map[string]map[string]string `json:"sysctls"`
+	Hosts   []Host                       `json:"hosts"`
+}
+
+// Host is a network namespace of the lab.
+type Host struct {
+	Name      string `json:"name"`
+	Interface string `json:"interface,omitempty"`
+	// Addresses are in CIDR notation.
+	Addresses []string `json:"addresses"`
+}
+
+// Step is a step of the scenario and what came of it.
+type Step struct {
+	// Index counts from 1.
+	Index int `json:"index"`
+	// ID is empty if the step was not reached and the journal does not name it.
+	ID     string       `json:"id"`
+	Verb   string       `json:"verb"`
+	Title  journal.Text `json:"title,omitzero"`
+	Object string       `json:"object,omitempty"`
+	// Line is the step's line in the scenario file.
+	Line int `json:"line,omitempty"`
+	// Status is pass, fail, error, skipped (after the step that ended the
+	// lab) or incomplete (the run ended before this step did).
+	Status journal.Verdict `json:"status"`
+	// Expected is the expectation as written; absent when the step need only
+	// succeed.
+	Expected json.RawMessage `json:"expected,omitempty"`
+	// Observed is what was seen, in the words of expectations; absent if the
+	// step did not end.
+	Observed   *journal.Observed  `json:"observed,omitempty"`
+	Mismatches []journal.Mismatch `json:"mismatches,omitempty"`
+	// T is when the step began.
+	T        int64 `json:"t_ns"`
+	Duration int64 `json:"duration_ns"`
+}
+
+// Bind is a bind() call, or a listen() call that was refused.
+type Bind struct {
+	// N is the call's event.
+	N    int    `json:"n"`
+	T    int64  `json:"t_ns"`
+	Step int    `json:"step,omitempty"`
+	Call string `json:"call"`
+	Host string `json:"host"`
+	// Program is the program's name in the scenario, PID its process.
+	Program string `json:"program"`
+	PID     int    `json:"pid"`
+	Address string `json:"address"`
+	Port    uint16 `json:"port"`
+	// Options are the socket's, as read from the kernel after the call.
+	Options Options `json:"options"`
+	// Result is "ok" or the errno's name, Errno its number.
+	Result string `json:"result"`
+	Errno  int    `json:"errno,omitempty"`
+	// Holders held the port, by the socket table read right after the call.
+	Holders []Holder `json:"holders,omitempty"`
+	// Explanation says in one sentence why the call was refused, Clauses in
+	// parts, each with the events it rests on.
+	Explanation string   `json:"explanation,omitempty"`
+	Clauses     []Clause `json:"clauses,omitempty"`
+	Fix         string   `json:"fix,omitempty"`
+}
+
+// Options are socket options. An absent one is not known.
+type Options struct {
+	ReuseAddr *bool `json:"reuseaddr,omitempty"`
+	ReusePort *bool `json:"reuseport,omitempty"`
+	V6Only    *bool `json:"v6only,omitempty"`
+}
+
+// Holder is a socket that held the port.
+type Holder struct {
+	State  string `json:"state"`
+	Local  string `json:"local"`
+	Remote string `json:"remote,omitempty"`
+	// TimeLeft is what is left on the socket's timer.
+	TimeLeft *int64 `json:"time_left_ms,omitempty"`
+	// ReuseAddr and ReusePort are absent if no event tells them.
+	ReuseAddr *bool `json:"reuseaddr,omitempty"`
+	ReusePort *bool `json:"reuseport,omitempty"`
+	// Program made or accepted the socket; PID is a process that has it open.
+	// Absent if no event tells.
+	Program string `json:"program,omitempty"`
+	PID     int    `json:"pid,omitempty"`
+	// ClosedFirst is "this side", "the peer", or absent if no event tells.
+	ClosedFirst string `json:"closed_first,omitempty"`
+}
+
+// Clause is one statement of an explanation.
+type Clause struct {
+	Text string `json:"text"`
+	// Events are the numbers of the events it rests on; a clause without any
+	// says what is unknown.
+	Events []int `json:"events"`
+}
+
+// Table is a host's TCP socket table at one moment.
+type Table struct {
+	N    int    `json:"n"`
+	T    int64  `json:"t_ns"`
+	Step int    `json:"step,omitempty"`
+	Host string `json:"host"`
+	// Reason is "step" (at the step's end), "refused" (right after a refused
+	// bind or listen) or "wait" (while waiting).
+	Reason string `json:"reason"`
+	// After is the event of the refused call.
+	After int `json:"after,omitempty"`
+	// Port, if not 0, says that only sockets on this local port are listed.
+	Port     uint16           `json:"port,omitempty"`
+	Rows     []journal.Socket `json:"rows"`
+	Unlisted []string         `json:"unlisted,omitempty"`
+	Error    string           `json:"error,omitempty"`
+}
+
+// Process is one process of the lab.
+type Process struct {
+	Program string `json:"program"`
+	Host    string `json:"host"`
+	PID     int    `json:"pid"`
+	// Parent is the process of the lab that forked it.
+	Parent int      `json:"parent,omitempty"`
+	Argv   []string `json:"argv"`
+	UID    int      `json:"uid"`
+	Start  int64    `json:"start_ns"`
+	// Ended is when its exit was seen; absent if it was not.
+	Ended *int64 `json:"exit_ns,omitempty"`
+	// Exit is the exit code, absent if a signal ended the process or the
+	// code could not be seen.
+	Exit   *int   `json:"exit,omitempty"`
+	Signal string `json:"signal,omitempty"`
+	Output []Line `json:"output"`
+}
+
+// Line is a whole output line without its end.
+type Line struct {
+	T      int64  `json:"t_ns"`
+	Step   int    `json:"step,omitempty"`
+	Stream string `json:"stream"`
+	Text   string `json:"text"`
+}
+
+// Event is an event of the journal in words.
+type Event struct {
+	N       int          `json:"n"`
+	T       int64        `json:"t_ns"`
+	Step    int          `json:"step,omitempty"`
+	Kind    journal.Kind `json:"kind"`
+	Host    string       `json:"host,omitempty"`
+	Program string       `json:"program,omitempty"`
+	PID     int          `json:"pid,omitempty"`
+	Text    string       `json:"text"`
+	// Failed marks a system call that the kernel refused.
+	Failed bool `json:"failed,omitempty"`
+}
+
+// Note is a remark about the run itself.
+type Note struct {
+	N    int    `json:"n"`
+	T    int64  `json:"t_ns"`
+	Text string `json:"text"`
+}
+
+// JSON writes report.json.
+func JSON(w io.Writer, r *Report) error {
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	return e.Encode(r)
+}
