@@ -190,6 +190,7 @@ func (p page) table(t *table) []string {
 	}
 	if p.Width > 0 && widest(lines)+len(margin) > p.Width {
 		lines = netstat(withoutTimers(rows))
+		lines[0] = strings.TrimRight(strings.TrimSuffix(lines[0], "Timer"), " ")
 	}
 	var out []string
 	for i, l := range lines {
