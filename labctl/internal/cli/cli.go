@@ -16,6 +16,7 @@ import (
 	"restartlab/labctl/internal/agent"
 	"restartlab/labctl/internal/campaign"
 	"restartlab/labctl/internal/runner"
+	"restartlab/labctl/internal/scenario"
 	"restartlab/labctl/internal/view"
 )
 
@@ -36,7 +37,11 @@ func Main(argv []string, stdout, stderr *os.File) int {
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	if err := root.Execute(); err != nil {
-		fmt.Fprintln(stderr, "labctl:", strings.TrimRight(err.Error(), "\n"))
+		message := strings.TrimRight(err.Error(), "\n")
+		if problems := (scenario.Problems)(nil); !errors.As(err, &problems) {
+			message = "labctl: " + message // problems begin with file:line:column, for editors
+		}
+		fmt.Fprintln(stderr, message)
 		if code := new(exitError); errors.As(err, &code) {
 			return code.code
 		}
@@ -83,6 +88,8 @@ scenario, 3 the lab could not be set up here, 130 interrupted.`,
   labctl explain timewait        # why it happens`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
+
+		SuggestionsMinimumDistance: 2,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				return fmt.Errorf("unknown command %q%s; see labctl --help", args[0], suggestion(cmd, args[0]))

@@ -1,11 +1,9 @@
 package sandbox
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"os"
-	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -82,22 +80,14 @@ func setting(name string) (string, bool) {
 	return strings.TrimSpace(string(b)), err == nil
 }
 
-// hasSysAdmin reports whether this process may make namespaces by itself.
-func hasSysAdmin() bool { return effective(unix.CAP_SYS_ADMIN) && effective(unix.CAP_NET_ADMIN) }
-
-// effective reads CapEff of /proc/self/status (proc_pid_status(5)); false if it
-// cannot be read, which asks for a user namespace and is never wrong.
-func effective(capability int) bool {
-	f, err := os.Open("/proc/self/status")
-	if err != nil {
+// privileged reports whether this process may make namespaces and links by
+// itself, without a user namespace (capabilities(7)).
+func privileged() bool {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var sets [2]unix.CapUserData
+	if unix.Capget(&header, &sets[0]) != nil {
 		return false
 	}
-	defer f.Close()
-	for s := bufio.NewScanner(f); s.Scan(); {
-		if hex, ok := strings.CutPrefix(s.Text(), "CapEff:"); ok {
-			set, err := strconv.ParseUint(strings.TrimSpace(hex), 16, 64)
-			return err == nil && set&(1<<capability) != 0
-		}
-	}
-	return false
+	const need = 1<<unix.CAP_SYS_ADMIN | 1<<unix.CAP_NET_ADMIN
+	return sets[0].Effective&need == need
 }

@@ -38,7 +38,7 @@ import (
 // The error is nil when the inside has told all in the journal, whatever its
 // verdict; a *Refused when this machine does not allow labs.
 func Run(ctx context.Context, plan scenario.Plan, header journal.Header, out io.Writer, see func(journal.Event)) error {
-	rootless := !hasSysAdmin()
+	rootless := !privileged()
 	header.Rootless = rootless
 	in, err := start(rootless, "inside")
 	if err != nil {
