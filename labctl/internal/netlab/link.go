@@ -161,7 +161,20 @@ func (h *Host) SetLink(up bool) error {
 		if err := sockets[0].do(requests...); err != nil {
 			return explained(err)
 		}
-		return settle(hosts, sockets)
+		joined := true
+		for i, h := range hosts {
+			answers, err := sockets[i].ask(getLink(h.end))
+			if err != nil {
+				return err
+			}
+			joined = joined && len(answers) == 1 && isUp(answers[0])
+		}
+		for i, h := range hosts {
+			if err := h.settle(sockets[i], joined); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 }
 

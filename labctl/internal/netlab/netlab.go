@@ -117,7 +117,12 @@ func (n *Network) build(hosts []scenario.Host) error {
 			return explained(err)
 		}
 	}
-	return settle(n.hosts, sockets)
+	for i, h := range n.hosts {
+		if err := h.settle(sockets[i], true); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // dropIPv6 takes the IPv6 addresses away and notes it.

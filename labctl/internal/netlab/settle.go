@@ -19,29 +19,9 @@ import (
 //   - the addrconf workqueue enters the route to a new IPv6 address of the
 //     host's own.
 //
-// Each socket belongs to the host of the same index.
-func settle(hosts []*Host, sockets []*socket) error {
-	joined := true // all ends are up, so that each must have a carrier
-	for i, h := range hosts {
-		answers, err := sockets[i].ask(getLink(h.end))
-		if err != nil {
-			return err
-		}
-		for _, m := range answers {
-			joined = joined && isUp(m)
-		}
-	}
-	for i, h := range hosts {
-		if err := h.await(sockets[i], joined); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// await returns when the host has settled, which it looks at anew whenever the
-// kernel tells of a change.
-func (h *Host) await(s *socket, joined bool) error {
+// joined says that both ends are up, so that each must get a carrier; without
+// it, each must lose it.
+func (h *Host) settle(s *socket, joined bool) error {
 	done, err := h.settled(s, joined)
 	if done || err != nil {
 		return err

@@ -30,7 +30,7 @@ func pinCongestionControl(host string, sysctls []scenario.Sysctl) (note string) 
 			return ""
 		}
 	}
-	_, err := writeSysctl(host, congestionControlSysctl, congestionControl)
+	err := writeSysctl(host, congestionControlSysctl, congestionControl)
 	if err == nil {
 		return ""
 	}
@@ -44,7 +44,7 @@ func setAll(host string, sysctls []scenario.Sysctl, wanted func(name string) boo
 		if !wanted(s.Name) {
 			continue
 		}
-		if _, err := writeSysctl(host, s.Name, s.Value); err != nil {
+		if err := writeSysctl(host, s.Name, s.Value); err != nil {
 			return err
 		}
 	}
@@ -67,52 +67,55 @@ func ofLink(name string) bool {
 // Of net., too, some belong to the machine: a host does not have them.
 func (h *Host) SetSysctl(name, value string) (now string, err error) {
 	err = h.Do(func() error {
-		now, err = writeSysctl(h.name, name, value)
+		if err := writeSysctl(h.name, name, value); err != nil {
+			return err
+		}
+		now, err = readSysctl(h.name, name)
+		if errors.Is(err, unix.EACCES) {
+			err = nil // such as net.ipv4.route.flush, which can only be written
+		}
 		return err
 	})
 	return now, err
 }
 
 // Sysctl reads a kernel setting of the host.
-func (h *Host) Sysctl(name string) (string, error) {
-	path, err := sysctlPath(name)
-	if err != nil {
-		return "", err
-	}
-	var value string
+func (h *Host) Sysctl(name string) (value string, err error) {
 	err = h.Do(func() error {
-		b, err := os.ReadFile(path)
-		value = strings.TrimSpace(string(b))
-		return sysctlError(fmt.Sprintf("read %s on %s", name, h.name), err)
+		value, err = readSysctl(h.name, name)
+		return err
 	})
 	return value, err
 }
 
-// writeSysctl writes a setting of the calling thread's namespace and reads it
-// back. /proc/sys/net is that of the thread that opens it.
-func writeSysctl(host, name, value string) (string, error) {
+// writeSysctl writes a setting of the calling thread's namespace: /proc/sys/net
+// is that of the thread that opens it.
+func writeSysctl(host, name, value string) error {
+	path, err := sysctlPath(name)
+	if err != nil {
+		return err
+	}
+	what := fmt.Sprintf("set %s = %s on %s", name, value, host)
+	if value == "" {
+		return fmt.Errorf("%s: there is no value", what)
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return sysctlError(what, err)
+	}
+	defer f.Close()
+	_, err = f.WriteString(value)
+	return sysctlError(what, err)
+}
+
+// readSysctl reads a setting of the calling thread's namespace.
+func readSysctl(host, name string) (string, error) {
 	path, err := sysctlPath(name)
 	if err != nil {
 		return "", err
 	}
-	what := fmt.Sprintf("set %s = %s on %s", name, value, host)
-	if value == "" {
-		return "", fmt.Errorf("%s: there is no value", what)
-	}
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
-	if err != nil {
-		return "", sysctlError(what, err)
-	}
-	defer f.Close()
-	if _, err := f.WriteString(value); err != nil {
-		return "", sysctlError(what, err)
-	}
-	b := make([]byte, 4096)
-	n, err := f.ReadAt(b, 0)
-	if n == 0 && err != nil {
-		return "", nil // a setting that can only be written reads as nothing
-	}
-	return strings.TrimSpace(string(b[:n])), nil
+	b, err := os.ReadFile(path)
+	return strings.TrimSpace(string(b)), sysctlError(fmt.Sprintf("read %s on %s", name, host), err)
 }
 
 // sysctlPath is the file of a setting, for names that can only lead to one
