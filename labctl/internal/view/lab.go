@@ -21,9 +21,10 @@ type lab struct {
 	history explain.History
 	names   int // columns for program names: the widest seen, at least "why"
 
+	port       uint16
 	steps      int   // how many there are, 0 if not known
 	begun, end int64 // ns; end is that of the newest event
-	ended      int   // steps that ended and were not skipped
+	ended      int   // steps that passed, failed or broke
 	result     *journal.Lab
 	step       *step // under way
 	last       *step // the one that ended last
@@ -106,7 +107,7 @@ func (l *lab) add(e journal.Event) {
 	case e.Header != nil:
 		l.header = e.Header
 	case e.LabInfo != nil && e.LabInfo.Phase == journal.PhaseBegin:
-		l.begun, l.steps = e.T, e.LabInfo.Steps
+		l.begun, l.steps, l.port = e.T, e.LabInfo.Steps, e.LabInfo.Port
 	case e.LabInfo != nil:
 		l.result = e.LabInfo
 	case e.StepRun != nil:
@@ -129,11 +130,11 @@ func (l *lab) addStep(e journal.Event) {
 		s = newStep(st, e.T, l.now()) // an end alone, as skipped steps have
 	}
 	l.step, l.last = nil, s
-	if st.Verdict == journal.Skipped {
-		return
-	}
-	l.ended++
-	if st.Verdict != journal.Pass && l.bad == nil {
+	switch st.Verdict {
+	case journal.Pass:
+		l.ended++
+	case journal.Fail, journal.Error:
+		l.ended++
 		l.bad, l.badEnd = s, st
 	}
 }

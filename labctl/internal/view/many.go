@@ -195,7 +195,7 @@ func (m *Many) drawLive() {
 	for _, en := range m.running {
 		text += m.page.sym.dot + en.name
 		if s := en.lab.step; s != nil && s.timer != "" {
-			text += " " + m.page.duration(int64(max(s.due.Sub(m.page.now()), 0)))
+			text += " " + seconds(s.due.Sub(m.page.now()))
 		}
 	}
 	m.screen.live(fit(text, max(m.screen.page.Width-1, 20), m.page.sym.more))

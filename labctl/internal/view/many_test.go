@@ -76,7 +76,7 @@ func TestManyLiveLine(t *testing.T) {
 		for _, want := range []string{
 			"▸ 2 running, 0 ended · timewait 60.0 s · timewait",
 			"▸ 2 running, 0 ended · timewait 30.0 s · timewait",
-			"▸ 2 running, 0 ended · timewait 0 µs · timewait",
+			"▸ 2 running, 0 ended · timewait 0.0 s · timewait",
 		} {
 			synctest.Wait()
 			if got := term.cursor(); got != want {

@@ -23,12 +23,12 @@ func (s *step) label(p page) string {
 }
 
 // settled is the line of a step that has ended.
-func (p page) settled(s *step, end *journal.Step) []string {
+func (p page) settled(l *lab, s *step, end *journal.Step) []string {
 	paint, sign := p.good, p.sym.pass
 	if end.Verdict != journal.Pass {
 		paint, sign = p.bad, p.sym.fail
 	}
-	seen := p.seen(s, end)
+	seen := p.seen(l, s, end)
 	if end.Verdict == journal.Incomplete {
 		paint, sign = p.dim, p.sym.skip
 		seen = strings.TrimSuffix("did not end; "+seen, "; ")
@@ -37,7 +37,7 @@ func (p page) settled(s *step, end *journal.Step) []string {
 }
 
 // seen says in a few words what the step observed.
-func (p page) seen(s *step, end *journal.Step) string {
+func (p page) seen(l *lab, s *step, end *journal.Step) string {
 	o := end.Observed
 	if o == nil {
 		return ""
@@ -92,7 +92,7 @@ func (p page) seen(s *step, end *journal.Step) string {
 		say("ended by %s", clean(o.Signal))
 	}
 	if o.States != nil {
-		say("%s", tally(o.States))
+		say("%s", tally(o.States, l.port))
 	}
 	if o.Queued != nil && (*o.Queued > 0 || s.want.queued) {
 		say("%s", count(*o.Queued, "connection")+" not accepted")
@@ -108,8 +108,9 @@ func (p page) seen(s *step, end *journal.Step) string {
 
 func failed(result string) bool { return result != "" && result != "ok" }
 
-// tally puts counts in words: "1 LISTEN, 2 TIME_WAIT".
-func tally(n map[string]int) string {
+// tally puts counts in words: "1 LISTEN, 2 TIME_WAIT". They are of sockets whose
+// local port is the lab's.
+func tally(n map[string]int, port uint16) string {
 	var parts []string
 	for _, k := range slices.Sorted(maps.Keys(n)) {
 		if n[k] != 0 {
@@ -117,7 +118,7 @@ func tally(n map[string]int) string {
 		}
 	}
 	if len(parts) == 0 {
-		return "no sockets on the port"
+		return "none on local port " + strconv.Itoa(int(port))
 	}
 	return strings.Join(parts, ", ")
 }
@@ -297,7 +298,7 @@ func (p page) syscall(e journal.Event) []string {
 func (p page) underway(s *step) []string {
 	seen := ""
 	if s.timer != "" && !p.Animate {
-		seen = fmt.Sprintf("waiting: %s has %s left by the kernel's timer", s.timer, p.duration(int64(s.left)))
+		seen = fmt.Sprintf("waiting: %s has %s left by the kernel's timer", s.timer, seconds(s.left))
 	}
 	return p.row(p.dim(p.sym.begin)+" ", s.label(p), p.nameColumn(), seen, "")
 }
@@ -311,14 +312,14 @@ func (p page) live(s *step, columns int) string {
 	now := p.now()
 	head := p.sym.begin + " " + pad(fit(s.label(p), p.nameColumn(), p.sym.more), p.nameColumn()) + "  "
 	if s.timer == "" {
-		text := p.duration(int64(now.Sub(s.at)))
+		text := seconds(now.Sub(s.at))
 		if s.begin.Within > 0 {
-			text += p.dim(", at most " + p.duration(s.begin.Within))
+			text += p.dim(", at most " + seconds(time.Duration(s.begin.Within)))
 		}
 		return p.bold(head) + text
 	}
 	left := s.due.Sub(now)
-	text := p.duration(int64(max(left, 0))) + " left by the kernel's timer"
+	text := seconds(left) + " left by the kernel's timer"
 	if left <= 0 {
 		text = "due now; the kernel's timer wheel is coarse"
 	}

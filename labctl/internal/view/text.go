@@ -183,7 +183,7 @@ func (p page) row(head, name string, column int, text, right string) []string {
 // timeColumn is the width of a duration, as "999.9 ms".
 const timeColumn = 8
 
-func (p page) nameColumn() int { return min(max(p.layout()/4, 14), 28) }
+func (p page) nameColumn() int { return min(max(p.layout()/4-2, 14), 28) }
 
 // duration is short: "61.4 s", "2.1 ms", "45 µs".
 func (p page) duration(ns int64) string {
@@ -196,6 +196,9 @@ func (p page) duration(ns int64) string {
 	}
 	return fmt.Sprintf("%d %ss", d.Microseconds(), p.sym.micro)
 }
+
+// seconds is for times that run: always of the same form, and never negative.
+func seconds(d time.Duration) string { return fmt.Sprintf("%.1f s", max(d, 0).Seconds()) }
 
 func count(n int, noun string) string {
 	if n == 1 {

@@ -119,7 +119,7 @@ func (v *View) addStep(e journal.Event) {
 
 // settle prints a step that has ended, and what belongs below its line.
 func (v *View) settle(s *step, end *journal.Step) {
-	v.print(v.page.settled(s, end)...)
+	v.print(v.page.settled(&v.lab, s, end)...)
 	for _, m := range end.Mismatches {
 		v.print(v.page.mismatch(m)...)
 	}

@@ -192,12 +192,12 @@ func TestLiveLine(t *testing.T) {
 			}
 		}
 		until(func(e journal.Event) bool { return e.StepRun != nil })
-		at(0, "▸ start app             0 µs, at most 10.0 s")
-		at(1200*time.Millisecond, "▸ start app             1.2 s, at most 10.0 s")
+		at(0, "▸ start app           0.0 s, at most 10.0 s")
+		at(1200*time.Millisecond, "▸ start app           1.2 s, at most 10.0 s")
 		until(func(e journal.Event) bool { return e.Sockets != nil && e.Sockets.Reason == "wait" })
-		at(0, "▸ wait server 2         ░░░░░░░░░░░░░░░░░░░░░ 60.0 s left by the kernel's timer")
-		at(30*time.Second, "▸ wait server 2         ██████████░░░░░░░░░░░ 30.0 s left by the kernel's timer")
-		at(30*time.Second, "▸ wait server 2         ███████████ due now; the kernel's timer wheel is coarse")
+		at(0, "▸ wait server 2       ░░░░░░░░░░░░░░░░░░░░░░░ 60.0 s left by the kernel's timer")
+		at(30*time.Second, "▸ wait server 2       ███████████░░░░░░░░░░░░ 30.0 s left by the kernel's timer")
+		at(30*time.Second, "▸ wait server 2       █████████████ due now; the kernel's timer wheel is coarse")
 		for _, e := range events[n:] {
 			v.Add(e)
 		}
@@ -217,7 +217,7 @@ func TestLiveLine(t *testing.T) {
 func waitingLine(s string) string {
 	var out string
 	for line := range strings.Lines(s) {
-		if strings.HasPrefix(line, "▸") || out != "" && strings.HasPrefix(line, strings.Repeat(" ", 20)) && !strings.Contains(out, "timer)\n") {
+		if strings.HasPrefix(line, "▸") || out != "" && strings.HasPrefix(line, strings.Repeat(" ", 18)) && !strings.Contains(out, "timer)\n") {
 			out += line
 		}
 	}
@@ -245,7 +245,7 @@ func TestOutputAsItComes(t *testing.T) {
 		}
 		v.Close()
 		v.Close()
-		if got := strings.Join(term.lines[len(term.lines)-2:], "\n"); got != "– run app               did not end\n" {
+		if got := strings.Join(term.lines[len(term.lines)-2:], "\n"); got != "– run app             did not end\n" {
 			t.Errorf("after Close %q", got)
 		}
 	})
