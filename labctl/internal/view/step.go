@@ -95,7 +95,7 @@ func (p page) seen(l *lab, s *step, end *journal.Step) string {
 		say("%s", tally(o.States, l.port))
 	}
 	if o.Queued != nil && (*o.Queued > 0 || s.want.queued) {
-		say("%s", count(*o.Queued, "connection")+" not accepted")
+		say("%d not accepted", *o.Queued)
 	}
 	for _, c := range s.changes {
 		say("%s", changed(c))
@@ -174,8 +174,8 @@ func (p page) exited(e journal.Event) []string {
 // maxRows bounds a table in the terminal; the report has all of it.
 const maxRows = 12
 
-// table sets a socket table in netstat's columns. Where it is too wide, first
-// the indent goes, then the timers; a line too wide even so is folded.
+// table sets a socket table in netstat's columns. Where it is too wide the
+// timers go; a line too wide even so is folded.
 func (p page) table(t *table) []string {
 	if t.Error != "" {
 		return p.wrap(indent, indent, "socket table of "+clean(t.host)+": "+clean(t.Error))
@@ -184,14 +184,10 @@ func (p page) table(t *table) []string {
 	if len(rows) > maxRows && !p.Verbose {
 		rows, more = rows[:maxRows], len(rows)-maxRows
 	}
-	margin := indent
+	const margin = "  " // less than other details have: eighty columns are just enough
 	lines := netstat(rows)
 	if p.Width > 0 && widest(lines)+len(margin) > p.Width {
-		margin = "  "
-	}
-	if p.Width > 0 && widest(lines)+len(margin) > p.Width {
 		lines = netstat(withoutTimers(rows))
-		lines[0] = strings.TrimRight(strings.TrimSuffix(lines[0], "Timer"), " ")
 	}
 	var out []string
 	for i, l := range lines {
@@ -214,7 +210,11 @@ func (p page) table(t *table) []string {
 func netstat(rows []journal.Socket) []string {
 	var b bytes.Buffer
 	report.Netstat(&b, rows) // a buffer never fails
-	return strings.Split(strings.TrimRight(b.String(), "\n"), "\n")
+	lines := strings.Split(strings.TrimRight(b.String(), "\n"), "\n")
+	if !slices.ContainsFunc(rows, func(r journal.Socket) bool { return r.Timer != "" || r.TimeLeft != nil }) {
+		lines[0] = strings.TrimRight(strings.TrimSuffix(lines[0], "Timer"), " ")
+	}
+	return lines
 }
 
 func withoutTimers(rows []journal.Socket) []journal.Socket {

@@ -159,10 +159,17 @@ func (p page) verbatim(first, rest, text string) []string {
 
 // row sets a head, a name in a column of its own, a text, and on the right what
 // must be seen there, such as a duration. Text that does not fit continues
-// below itself; a name wider than its column has a line to itself.
+// below itself. A name wider than its column has a line to itself, unless all
+// fits in one line that ends in right.
 func (p page) row(head, name string, column int, text, right string) []string {
 	margin := strings.Repeat(" ", width(head)+column+2)
 	var lines []string
+	if right != "" {
+		used := width(head) + width(name) + 2 + width(text) + 2 + max(width(right), timeColumn)
+		if width(name) > column && used <= p.layout() {
+			column = width(name)
+		}
+	}
 	if width(name) > column {
 		lines, head = p.wrap(head, strings.Repeat(" ", width(head)), name), margin
 	} else {
