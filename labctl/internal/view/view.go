@@ -37,7 +37,7 @@ type Options struct {
 }
 
 // frame is the time between two drawings of the live line.
-const frame = 150 * time.Millisecond
+const frame = 200 * time.Millisecond
 
 // streamAfter is how long a step's output is held back to stand below the
 // step's own line. A step that runs longer gets a line at once, and what it

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -140,9 +141,20 @@ func trimLines(s string) string {
 
 // terminal replays what the view writes as a terminal shows it: a list of
 // settled lines and the one that the cursor is in.
-type terminal struct{ lines []string }
+type terminal struct {
+	mu    sync.Mutex // the ticker writes, the test reads
+	lines []string
+}
+
+func (t *terminal) text() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return strings.Join(t.lines, "\n")
+}
 
 func (t *terminal) Write(b []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	if len(t.lines) == 0 {
 		t.lines = []string{""}
 	}
@@ -161,10 +173,8 @@ func (t *terminal) Write(b []byte) (int, error) {
 }
 
 func (t *terminal) cursor() string {
-	if len(t.lines) == 0 {
-		return ""
-	}
-	return t.lines[len(t.lines)-1]
+	text := t.text()
+	return text[strings.LastIndex(text, "\n")+1:]
 }
 
 // The live line counts down by itself, and leaves nothing behind.
@@ -205,7 +215,7 @@ func TestLiveLine(t *testing.T) {
 		v.Done(reportPath)
 		time.Sleep(time.Second)
 		synctest.Wait() // fails if the goroutine is still there
-		got := trimLines(strings.Join(term.lines, "\n"))
+		got := trimLines(term.text())
 		want := replay(Options{Width: 80}, events)
 		want = strings.ReplaceAll(want, waitingLine(want), "")
 		if d := cmp.Diff(want, strings.TrimRight(got, "\n")+"\n"); d != "" {
@@ -235,18 +245,18 @@ func TestOutputAsItComes(t *testing.T) {
 		for _, e := range sc.events {
 			v.Add(e)
 		}
-		if s := strings.Join(term.lines, "\n"); strings.Contains(s, "working") {
+		if s := term.text(); strings.Contains(s, "working") {
 			t.Errorf("not held back:\n%s", s)
 		}
 		time.Sleep(streamAfter + 2*frame)
 		synctest.Wait()
-		if s := strings.Join(term.lines, "\n"); !strings.Contains(s, "▸ run app\n    app │ working\n▸ run app   ") {
+		if s := term.text(); !strings.Contains(s, "▸ run app\n    app │ working\n▸ run app   ") {
 			t.Errorf("not shown after %s:\n%s", streamAfter, s)
 		}
 		v.Close()
 		v.Close()
-		if got := strings.Join(term.lines[len(term.lines)-2:], "\n"); got != "– run app             did not end\n" {
-			t.Errorf("after Close %q", got)
+		if got := term.text(); !strings.HasSuffix(got, "\n– run app             did not end\n") {
+			t.Errorf("after Close:\n%s", got)
 		}
 	})
 }
