@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"restartlab/labctl/internal/explain"
 	"restartlab/labctl/internal/journal"
@@ -215,7 +214,6 @@ func (b *builder) finish() *Report {
 		}
 	}
 	slices.SortStableFunc(r.Steps, func(a, b Step) int { return a.Index - b.Index })
-	slices.SortStableFunc(r.Environment.Hosts, func(a, b Host) int { return strings.Compare(a.Name, b.Name) })
 	return r
 }
 

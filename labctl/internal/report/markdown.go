@@ -50,7 +50,7 @@ func (m markdown) head(r *Report) {
 	}
 	if s := r.decisive(); s != nil {
 		for _, miss := range s.Mismatches {
-			m.line(fmt.Sprintf("- `%s`: expected %s, saw %s", code(miss.Field), plain(miss.Want), plain(miss.Got)))
+			m.line(fmt.Sprintf("- %s: expected %s, saw %s", plain(miss.Field), plain(miss.Want), plain(miss.Got)))
 		}
 		if len(s.Mismatches) > 0 {
 			m.line("")
@@ -274,9 +274,4 @@ func plain(s string) string {
 		b.WriteRune(c)
 	}
 	return b.String()
-}
-
-// code is a text for between two backquotes.
-func code(s string) string {
-	return strings.ReplaceAll(strings.ReplaceAll(clean(s), "`", "'"), "|", "/")
 }

@@ -15,7 +15,7 @@ import (
 // for the time left on the running timer. Columns are as wide as their widest
 // entry: no address is ever cut short.
 func Netstat(w io.Writer, rows []journal.Socket) error {
-	table := [][]string{{"Proto", "Recv-Q", "Send-Q", "Local Address", "Foreign Address", "State", "Timer"}}
+	table := [][]string{netstatHead()}
 	for _, r := range rows {
 		table = append(table, netstatRow(r))
 	}
@@ -39,6 +39,10 @@ func Netstat(w io.Writer, rows []journal.Socket) error {
 		fmt.Fprintln(b, "(no sockets)")
 	}
 	return b.Flush()
+}
+
+func netstatHead() []string {
+	return []string{"Proto", "Recv-Q", "Send-Q", "Local Address", "Foreign Address", "State", "Timer"}
 }
 
 func netstatRow(r journal.Socket) []string {

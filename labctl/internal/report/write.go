@@ -1,0 +1,48 @@
+package report
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+)
+
+// WriteDir writes report.json, report.md, report.html and junit.xml into a
+// folder that exists. Each appears whole or not at all.
+func WriteDir(dir string, r *Report) error {
+	for _, f := range []struct {
+		name  string
+		write func(io.Writer, *Report) error
+	}{{"report.json", JSON}, {"report.md", Markdown}, {"report.html", HTML}, {"junit.xml", JUnit}} {
+		var b bytes.Buffer
+		if err := f.write(&b, r); err != nil {
+			return fmt.Errorf("make %s: %w", f.name, err)
+		}
+		if err := replace(filepath.Join(dir, f.name), b.Bytes()); err != nil {
+			return fmt.Errorf("write %s: %w", filepath.Join(dir, f.name), err)
+		}
+	}
+	return nil
+}
+
+// replace writes a file under a name of its own first, then gives it its own
+// name, so that a reader, or a kill at any moment, finds the old or the new.
+func replace(path string, data []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name()) // when it is not renamed
+	_, err = f.Write(data)
+	if err == nil {
+		err = f.Chmod(0o644)
+	}
+	if closed := f.Close(); err == nil {
+		err = closed
+	}
+	if err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}
