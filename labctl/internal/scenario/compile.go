@@ -20,8 +20,7 @@ type compiler struct {
 	file     *fileForm
 	settings Settings
 	lab      Lab
-	// programs holds the form of each program, by name, for messages.
-	programs map[string]*programForm
+	programs map[string]int // the index in lab.Programs, by name
 	// names holds where each name of a host or program was declared; nil for
 	// a default host.
 	names map[string]*yaml.Node
@@ -30,7 +29,7 @@ type compiler struct {
 // compile fills c.lab. It may be relied on only if no problem was told.
 func (c *compiler) compile() {
 	c.names = map[string]*yaml.Node{}
-	c.programs = map[string]*programForm{}
+	c.programs = map[string]int{}
 	if c.file.Name != nil {
 		c.lab.Name = c.file.Name.V
 	}
@@ -60,7 +59,7 @@ func (c *compiler) set() {
 }
 
 // declare checks a name that the user gave to something.
-func (c *compiler) declare(name string, at *yaml.Node, what string) bool {
+func (c *compiler) declare(name string, at *yaml.Node) bool {
 	if !namePatternCompiled.MatchString(name) {
 		c.add(at, "%s is not a name: %s", shortly(name), nameRule)
 		return false
@@ -82,10 +81,9 @@ func (c *compiler) compilePrograms() {
 		return
 	}
 	for _, e := range c.file.Programs.Entries {
-		if c.declare(e.Key, e.at, "program") {
-			c.programs[e.Key] = e.Value
-			c.lab.Programs = append(c.lab.Programs, c.program(e.Key, e.Value))
-		}
+		c.declare(e.Key, e.at)
+		c.programs[e.Key] = len(c.lab.Programs)
+		c.lab.Programs = append(c.lab.Programs, c.program(e.Key, e.Value))
 	}
 }
 
@@ -182,8 +180,8 @@ func (c *compiler) server(f *serverForm, host *Host) *Server {
 	if f.Address != nil {
 		s.Address = c.address(f.Address)
 		if s.Address.IsValid() && host != nil && !bindable(s.Address, host) {
-			c.wrong(f, f.Address.node, "%s is no address of %s, so a server there cannot bind it; expected %s, 0.0.0.0 or \"::\"",
-				s.Address, host.Name, oneOf(addressTexts(host)))
+			c.wrong(f, f.Address.node, "%s is no address of %s, so a server there cannot bind it; expected %s",
+				s.Address, host.Name, oneOf(append(addressTexts(host), "0.0.0.0", `"::"`)))
 		}
 	}
 	s.Options = c.options(f.Options, s.Address)
@@ -335,8 +333,8 @@ func (c *compiler) replaceApp() {
 	if len(c.settings.Command) == 0 {
 		return
 	}
-	i := slices.IndexFunc(c.lab.Programs, func(p Program) bool { return p.Name == appProgram })
-	if i < 0 {
+	i, ok := c.programs[appProgram]
+	if !ok {
 		c.add(nil, "a command after -- takes the place of the program named %s, but this scenario has none", appProgram)
 		return
 	}

@@ -105,6 +105,9 @@ type decoder struct {
 	expanded int                 // values read through aliases
 }
 
+// bomb reports whether aliases stood for too much, so that not all was decoded.
+func (d *decoder) bomb() bool { return d.expanded > maxExpanded }
+
 // rules are what a field's tags demand of its value.
 type rules struct {
 	enum               []string
@@ -140,8 +143,10 @@ type value interface {
 	decode(d *decoder, n *yaml.Node, r rules)
 }
 
-// A shorthand is a form that may also be written as a scalar.
+// A shorthand is a form that may also be written as a scalar, of which scalar
+// says what it is.
 type shorthand interface {
+	scalar() string
 	fromScalar(d *decoder, n *yaml.Node)
 }
 
@@ -164,7 +169,9 @@ func (d *decoder) into(v any, key, n *yaml.Node, r rules) {
 	}
 	if len(d.open) > 0 {
 		if d.expanded++; d.expanded > maxExpanded {
-			d.wrong(p, p.spot().node, "aliases may stand for %d values at most, all together", maxExpanded)
+			if p.spot().bad = true; d.expanded == maxExpanded+1 {
+				d.add(p.spot().node, "aliases may stand for %d values at most, all together; here it becomes more", maxExpanded)
+			}
 			return
 		}
 	}
@@ -188,7 +195,7 @@ func (d *decoder) into(v any, key, n *yaml.Node, r rules) {
 		return
 	}
 	if n.Kind != yaml.MappingNode {
-		d.wrong(p, n, "expected %s, found %s", wanted(form.Type()), found(n))
+		d.wrong(p, n, "expected %s, found %s", wanted(v), found(n))
 		return
 	}
 	d.mapping(form, p, n.Content)
@@ -201,7 +208,7 @@ func (d *decoder) mapping(form reflect.Value, p placed, content []*yaml.Node) {
 		i := slices.IndexFunc(names, func(f field) bool { return f.name == key.Value })
 		if i < 0 {
 			p.spot().bad = true
-			d.add(key, "unknown key %s in %s%s", shortly(key.Value), formName(form.Type()), rather(key.Value, namesOf(names)))
+			d.add(key, "unknown key %s in %s%s", shortly(key.Value), called(form.Type(), p), rather(key.Value, namesOf(names)))
 			continue
 		}
 		f := form.Field(names[i].index)
@@ -214,7 +221,7 @@ func (d *decoder) mapping(form reflect.Value, p placed, content []*yaml.Node) {
 			if at == nil {
 				at = p.spot().node
 			}
-			d.wrong(p, at, "%s needs %s", formName(form.Type()), f.name)
+			d.wrong(p, at, "the key %s is missing in %s", f.name, called(form.Type(), p))
 		}
 	}
 }
@@ -286,9 +293,27 @@ func formName(form reflect.Type) string {
 	return "scenario"
 }
 
+// called is what a message calls a form: by its own name or, if it is a value
+// that stands in many places, by its key.
+func called(form reflect.Type, p placed) string {
+	if key := p.spot().key; key != nil && !strings.HasSuffix(form.Name(), "Form") {
+		return key.Value
+	}
+	return formName(form)
+}
+
 // wanted says what a form is written as.
-func wanted(form reflect.Type) string {
-	return "a mapping (" + strings.Join(namesOf(fieldNames(form)), ", ") + ")"
+func wanted(v any) string {
+	mapping := "a mapping (" + strings.Join(namesOf(fieldNames(reflect.TypeOf(v).Elem())), ", ") + ")"
+	switch x := v.(type) {
+	case shorthand:
+		return x.scalar() + " or " + mapping
+	case bareVerb:
+		return "the name of a " + x.bareField() + " or " + mapping
+	case *hostForm, *serverForm:
+		return mapping + " or {}"
+	}
+	return mapping
 }
 
 // found says what stands in the file instead of what was expected.

@@ -68,10 +68,10 @@ func (u *unroller) expectation(f *stepForm, s *Step, can sight) {
 		Queued: u.amount(e.Queued), Took: u.took(e.Took, s),
 	}
 	if e.Holders != nil {
-		x.Holders = u.tally(&e.Holders.dict)
+		x.Holders = u.tally(&e.Holders.each)
 	}
 	if e.States != nil {
-		x.States = u.tally(&e.States.dict)
+		x.States = u.tally(&e.States.each)
 	}
 	s.Expect = x
 	u.contradictions(e, s)
@@ -92,7 +92,7 @@ func (u *unroller) until(f *untilForm, what string, possible []string) *Expect {
 	}
 	x := &Expect{Exit: u.exitCode(f.Exit), Signal: f.Signal.name(), Lines: u.lines(f.Lines), Queued: u.amount(f.Queued)}
 	if f.States != nil {
-		x.States = u.tally(&f.States.dict)
+		x.States = u.tally(&f.States.each)
 	}
 	return x
 }
@@ -164,6 +164,7 @@ func (u *unroller) lines(l *list[scalar]) (lines []string) {
 	if l == nil {
 		return nil
 	}
+	u.size += valueSize * len(l.Items)
 	for _, s := range l.Items {
 		u.line(s)
 		lines = append(lines, s.V)

@@ -34,7 +34,7 @@ func (c *compiler) hosts() {
 			c.wrong(declared, e.at, "a lab has one host, or two joined by a link; this is the third")
 			break
 		}
-		if !c.declare(e.Key, e.at, "host") {
+		if !c.declare(e.Key, e.at) {
 			declared.bad = true
 			continue
 		}

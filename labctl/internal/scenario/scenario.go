@@ -58,6 +58,9 @@ func Load(file string, data []byte, s Settings) (*Scenario, error) {
 	form := new(fileForm)
 	d := &decoder{problems: p, open: map[*yaml.Node]bool{}}
 	d.into(form, nil, root, rules{})
+	if d.bomb() {
+		return nil, p.sorted()
+	}
 	c := &compiler{problems: p, file: form, settings: s}
 	c.compile()
 	if len(p.list) > 0 {

@@ -16,6 +16,8 @@ const (
 	// and maxWritten how many bytes of expectations.
 	maxSteps   = 10_000
 	maxWritten = 16 << 20
+	// valueSize is about what a text costs in memory, besides its bytes.
+	valueSize = 32
 )
 
 // unroller lays out the steps of a file one after another.
@@ -71,11 +73,11 @@ func (u *unroller) steps(l *list[stepForm]) bool {
 		return true
 	}
 	for _, f := range l.Items {
-		if u.visits++; u.visits > maxSteps || u.size > maxWritten {
+		if u.visits++; u.visits > maxSteps || u.size > maxWritten || len(u.list) > maxProblems {
 			u.add(f.at(), "the steps are too many: unrolled, a file may have %d, and %d MiB of expectations", maxSteps, maxWritten>>20)
 			return false
 		}
-		if f.Repeat != nil && f.verb() == "repeat" {
+		if f.Repeat != nil && f.verb() == verbRepeat {
 			if !u.repeat(f) {
 				return false
 			}
@@ -218,6 +220,7 @@ func (u *unroller) act(f *stepForm, s *Step) sight {
 	case f.Sysctl != nil:
 		s.Host = u.hostName(f.Sysctl.Host, f.Sysctl)
 		s.Sysctls = u.sysctls(f.Sysctl.Values)
+		u.size += valueSize * len(s.Sysctls)
 		if v := f.Sysctl.Values; v != nil && !v.bad && len(v.Entries) == 0 {
 			u.wrong(f, v.at(), "values is empty; it needs a setting, such as net.ipv4.tcp_fin_timeout: 5")
 		}
@@ -289,7 +292,7 @@ func (u *unroller) program(name *str) string {
 	if name == nil || name.bad {
 		return ""
 	}
-	if u.programs[name.V] == nil {
+	if _, ok := u.programs[name.V]; !ok {
 		if len(u.programs) == 0 {
 			u.wrong(name, name.node, "there is no program %s; programs declares none", shortly(name.V))
 			return ""
@@ -303,10 +306,8 @@ func (u *unroller) program(name *str) string {
 func (c *compiler) programNames() []string { return sorted(c.programs) }
 
 func (c *compiler) planned(name string) *Program {
-	for i := range c.lab.Programs {
-		if c.lab.Programs[i].Name == name {
-			return &c.lab.Programs[i]
-		}
+	if i, ok := c.programs[name]; ok {
+		return &c.lab.Programs[i]
 	}
 	return nil
 }
@@ -350,7 +351,8 @@ func (u *unroller) since(s *str, self string) string {
 		if s.V == self {
 			why = "that is this step itself; leave since out"
 		}
-		u.wrong(s, s.node, "since: %s: %s%s", s.V, why, rather(s.V, sorted(u.begun)))
+		ids := sorted(u.begun)
+		u.wrong(s, s.node, "since: %s: %s%s", s.V, why, rather(s.V, ids[:min(len(ids), 500)]))
 		return ""
 	}
 	return s.V

@@ -181,6 +181,9 @@ func (runForm) bareField() string     { return "program" }
 func (stopForm) bareField() string    { return "program" }
 func (netstatForm) bareField() string { return "host" }
 
+// verbRepeat is the one verb that no plan has: its steps are unrolled.
+const verbRepeat = "repeat"
+
 // isVerb marks the forms of verbs.
 type verbForm interface{ isVerb() }
 

@@ -167,6 +167,10 @@ func (b *boolean) decode(d *decoder, n *yaml.Node, _ rules) {
 	switch {
 	case n.Kind == yaml.ScalarNode && n.Tag == "!!bool":
 		b.V = strings.EqualFold(n.Value, "true")
+	case slices.Contains([]string{"true", "yes", "on", "1"}, strings.ToLower(n.Value)):
+		d.wrong(b, n, "expected true or false, found %s; did you mean true?", found(n))
+	case slices.Contains([]string{"false", "no", "off", "0"}, strings.ToLower(n.Value)):
+		d.wrong(b, n, "expected true or false, found %s; did you mean false?", found(n))
 	default:
 		d.wrong(b, n, "expected true or false, found %s", found(n))
 	}
@@ -185,15 +189,18 @@ func (i *integer) decode(d *decoder, n *yaml.Node, r rules) {
 	}
 	v, err := strconv.ParseInt(n.Value, 0, 64)
 	if err != nil || r.min != nil && v < *r.min || r.max != nil && v > *r.max {
-		d.wrong(i, n, "expected %s, found %s", r.number(), shortly(n.Value))
+		d.wrong(i, n, "expected %s, found %s", r.number(), found(n))
 		return
 	}
 	i.V = v
 }
 
 func (r rules) number() string {
-	if r.min == nil || r.max == nil {
+	switch {
+	case r.min == nil || r.max == nil:
 		return "a whole number"
+	case *r.max == maxAmount:
+		return "a whole number, " + number(*r.min) + " or more"
 	}
 	return "a whole number from " + number(*r.min) + " to " + number(*r.max)
 }
@@ -219,10 +226,11 @@ func (t *duration) decode(d *decoder, n *yaml.Node, _ rules) {
 	case n.Kind != yaml.ScalarNode || n.Tag == "!!null" || n.Tag == "!!bool":
 		d.wrong(t, n, "expected a duration such as 70s, found %s", found(n))
 		return
+	case durationPatternCompiled.MatchString(text):
 	case durationPatternCompiled.MatchString(text + "s"):
 		d.wrong(t, n, "a duration needs a unit: %ss?", text)
 		return
-	case !durationPatternCompiled.MatchString(text):
+	default:
 		d.wrong(t, n, "%s is not a duration; expected numbers with units, such as 500ms, 70s or 1m30s", shortly(text))
 		return
 	}
@@ -283,6 +291,8 @@ type text struct {
 	ZH *str `json:"zh,omitempty" jsonschema_description:"Chinese"`
 }
 
+func (*text) scalar() string { return "a text" }
+
 func (t *text) fromScalar(d *decoder, n *yaml.Node) {
 	t.EN = new(str)
 	d.into(t.EN, nil, n, rules{})
@@ -301,6 +311,9 @@ func (t *text) value() (v journal.Text) {
 	return v
 }
 
+// maxAmount is the largest number that an amount holds.
+const maxAmount = 1<<31 - 1
+
 // amount is an exact number, or {min, max}.
 type amount struct {
 	place
@@ -308,9 +321,11 @@ type amount struct {
 	Max *integer `json:"max,omitempty" jsonschema:"minimum=0,maximum=2147483647"`
 }
 
+func (*amount) scalar() string { return "a whole number" }
+
 func (a *amount) fromScalar(d *decoder, n *yaml.Node) {
 	v := new(integer)
-	zero, most := int64(0), int64(1<<31-1)
+	zero, most := int64(0), int64(maxAmount)
 	d.into(v, nil, n, rules{min: &zero, max: &most})
 	a.bad = v.bad
 	a.Min, a.Max = v, v
@@ -324,12 +339,16 @@ type took struct {
 	Max   *duration `json:"max,omitempty"`
 }
 
+func (*took) scalar() string { return "a duration" }
+
 func (t *took) fromScalar(d *decoder, n *yaml.Node) {
 	v := new(duration)
 	d.into(v, nil, n, rules{})
 	t.bad = v.bad
 	t.Min, t.Max = v, v
 }
+
+func (*expectForm) scalar() string { return "any" }
 
 func (e *expectForm) fromScalar(d *decoder, n *yaml.Node) {
 	if e.any = n.Value == "any"; !e.any {
@@ -339,13 +358,24 @@ func (e *expectForm) fromScalar(d *decoder, n *yaml.Node) {
 
 // states and holders are tallies: how many sockets are in each state.
 type (
-	states  struct{ dict[amount] }
-	holders struct{ dict[amount] }
+	states  struct{ tallied }
+	holders struct{ tallied }
 )
 
-func (s *states) decode(d *decoder, n *yaml.Node, r rules) {
-	s.dict.decode(d, n, r)
-	for _, e := range s.Entries {
+type tallied struct {
+	place
+	each dict[amount]
+}
+
+func (t *tallied) fill(d *decoder, n *yaml.Node) {
+	t.each.put(t.key, t.node)
+	t.each.decode(d, n, rules{})
+	t.bad = t.each.bad
+}
+
+func (s *states) decode(d *decoder, n *yaml.Node, _ rules) {
+	s.fill(d, n)
+	for _, e := range s.each.Entries {
 		if e.Key == "BOUND" {
 			d.wrong(s, e.at, "states cannot count BOUND: kernels before 6.8 cannot list bound sockets that neither listen nor connect")
 			continue
@@ -354,9 +384,9 @@ func (s *states) decode(d *decoder, n *yaml.Node, r rules) {
 	}
 }
 
-func (h *holders) decode(d *decoder, n *yaml.Node, r rules) {
-	h.dict.decode(d, n, r)
-	for _, e := range h.Entries {
+func (h *holders) decode(d *decoder, n *yaml.Node, _ rules) {
+	h.fill(d, n)
+	for _, e := range h.each.Entries {
 		d.among(h, e.at, holderStates, "state")
 	}
 }

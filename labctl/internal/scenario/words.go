@@ -80,13 +80,16 @@ func edits(a, b []rune) int {
 	return last[len(b)]
 }
 
+// maxListed is how many words a message lists.
+const maxListed = 20
+
 // rather ends a message about a wrong word: with the nearest right one, or with
 // all of them.
 func rather(word string, words []string) string {
 	if w, ok := nearest(word, words); ok {
 		return fmt.Sprintf("; did you mean %q?", w)
 	}
-	if len(words) == 0 {
+	if len(words) == 0 || len(words) > maxListed {
 		return ""
 	}
 	return "; expected " + oneOf(words)
