@@ -44,7 +44,7 @@ type page struct {
 	Length, Longest     string
 	Refused             []jump
 	Steps               []card
-	Before              card // what happened before the first step
+	Before              card   // what happened before the first step
 	Programs            string // summary of Processes
 	Processes           []terminal
 	Notes               []string

@@ -97,11 +97,13 @@ type Host struct {
 type Step struct {
 	// Index counts from 1.
 	Index int `json:"index"`
-	// ID is empty if the step was not reached and the journal does not name it.
-	ID     string       `json:"id"`
-	Verb   string       `json:"verb"`
-	Title  journal.Text `json:"title,omitzero"`
-	Object string       `json:"object,omitempty"`
+	// ID and Verb are empty if the step was not reached and the journal does
+	// not name it.
+	ID    string       `json:"id"`
+	Verb  string       `json:"verb"`
+	Title journal.Text `json:"title,omitzero"`
+	// Object is the program or host that the verb acts on.
+	Object string `json:"object,omitempty"`
 	// Line is the step's line in the scenario file.
 	Line int `json:"line,omitempty"`
 	// Status is pass, fail, error, skipped (after the step that ended the
@@ -112,19 +114,23 @@ type Step struct {
 	Expected json.RawMessage `json:"expected,omitempty"`
 	// Observed is what was seen, in the words of expectations; absent if the
 	// step did not end.
-	Observed   *journal.Observed  `json:"observed,omitempty"`
+	Observed *journal.Observed `json:"observed,omitempty"`
+	// Mismatches are the fields of the expectation that did not hold.
 	Mismatches []journal.Mismatch `json:"mismatches,omitempty"`
-	// T is when the step began.
+	// T is when the step began, Duration how long it took; 0 if it did not
+	// begin, or did not end.
 	T        int64 `json:"t_ns"`
 	Duration int64 `json:"duration_ns"`
 }
 
 // Bind is a bind() call, or a listen() call that was refused.
 type Bind struct {
-	// N is the call's event.
-	N    int    `json:"n"`
-	T    int64  `json:"t_ns"`
-	Step int    `json:"step,omitempty"`
+	// N is the call's event, T when it returned.
+	N int   `json:"n"`
+	T int64 `json:"t_ns"`
+	// Step is the index of the step under way.
+	Step int `json:"step,omitempty"`
+	// Call is "bind" or "listen".
 	Call string `json:"call"`
 	Host string `json:"host"`
 	// Program is the program's name in the scenario, PID its process.
@@ -139,11 +145,12 @@ type Bind struct {
 	Errno  int    `json:"errno,omitempty"`
 	// Holders held the port, by the socket table read right after the call.
 	Holders []Holder `json:"holders,omitempty"`
-	// Explanation says in one sentence why the call was refused, Clauses in
+	// Explanation says in one line why the call was refused; Clauses are its
 	// parts, each with the events it rests on.
 	Explanation string   `json:"explanation,omitempty"`
 	Clauses     []Clause `json:"clauses,omitempty"`
-	Fix         string   `json:"fix,omitempty"`
+	// Fix says what to do, where something is known to help.
+	Fix string `json:"fix,omitempty"`
 }
 
 // Options are socket options. An absent one is not known.
@@ -181,6 +188,7 @@ type Clause struct {
 
 // Table is a host's TCP socket table at one moment.
 type Table struct {
+	// N is the table's event, T when the table was complete.
 	N    int    `json:"n"`
 	T    int64  `json:"t_ns"`
 	Step int    `json:"step,omitempty"`
@@ -191,10 +199,12 @@ type Table struct {
 	// After is the event of the refused call.
 	After int `json:"after,omitempty"`
 	// Port, if not 0, says that only sockets on this local port are listed.
-	Port     uint16           `json:"port,omitempty"`
-	Rows     []journal.Socket `json:"rows"`
-	Unlisted []string         `json:"unlisted,omitempty"`
-	Error    string           `json:"error,omitempty"`
+	Port uint16           `json:"port,omitempty"`
+	Rows []journal.Socket `json:"rows"`
+	// Unlisted are states that this kernel cannot list.
+	Unlisted []string `json:"unlisted,omitempty"`
+	// Error says why the table could not be read.
+	Error string `json:"error,omitempty"`
 }
 
 // Process is one process of the lab.
@@ -206,20 +216,23 @@ type Process struct {
 	Parent int      `json:"parent,omitempty"`
 	Argv   []string `json:"argv"`
 	UID    int      `json:"uid"`
-	Start  int64    `json:"start_ns"`
+	// Start is when it ran its program.
+	Start int64 `json:"start_ns"`
 	// Ended is when its exit was seen; absent if it was not.
 	Ended *int64 `json:"exit_ns,omitempty"`
 	// Exit is the exit code, absent if a signal ended the process or the
 	// code could not be seen.
-	Exit   *int   `json:"exit,omitempty"`
+	Exit *int `json:"exit,omitempty"`
+	// Signal is the signal that ended it.
 	Signal string `json:"signal,omitempty"`
 	Output []Line `json:"output"`
 }
 
 // Line is a whole output line without its end.
 type Line struct {
-	T      int64  `json:"t_ns"`
-	Step   int    `json:"step,omitempty"`
+	T    int64 `json:"t_ns"`
+	Step int   `json:"step,omitempty"`
+	// Stream is "stdout" or "stderr".
 	Stream string `json:"stream"`
 	Text   string `json:"text"`
 }
