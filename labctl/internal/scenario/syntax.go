@@ -184,7 +184,7 @@ func (netstatForm) bareField() string { return "host" }
 // verbRepeat is the one verb that no plan has: its steps are unrolled.
 const verbRepeat = "repeat"
 
-// isVerb marks the forms of verbs.
+// A verbForm is the form of a verb.
 type verbForm interface{ isVerb() }
 
 func (startForm) isVerb()   {}
