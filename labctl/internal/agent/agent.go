@@ -32,6 +32,9 @@ func Main() int {
 		return p.visit(spec.Client)
 	case spec.Keep != nil:
 		unix.CloseOnExec(connFD)
+		if p.lab != nil {
+			p.lab.send(Message{PID: os.Getpid()})
+		}
 		p.greet(connFD, spec.Keep.Index)
 		p.echo(connFD)
 		p.close(connFD)
@@ -90,15 +93,15 @@ func (p *program) fork(conn, index int) error {
 	if err := Tell(mine, Spec{Keep: &Keep{Index: index}, Record: p.lab != nil}); err != nil {
 		return err
 	}
+	if p.lab != nil {
+		p.lab.send(Message{Child: true}, mine)
+	}
 	pid, err := syscall.ForkExec("/proc/self/exe", []string{"labctl", "agent"}, &syscall.ProcAttr{
 		Env:   Environ(),
 		Files: []uintptr{0, p.out.Fd(), 2, uintptr(theirs), uintptr(conn)},
 	})
 	if err != nil {
 		return err
-	}
-	if p.lab != nil {
-		p.lab.send(Message{Child: pid}, mine)
 	}
 	go func() { // its parent has to reap it
 		var status syscall.WaitStatus

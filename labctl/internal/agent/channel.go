@@ -46,9 +46,13 @@ type Message struct {
 	// Wait says that the agent does nothing until it reads a packet: the
 	// runner looks at what the refused call left.
 	Wait bool `json:"wait,omitempty"`
-	// Child is the PID of a process that the agent forked. The packet
-	// carries that child's channel as SCM_RIGHTS.
-	Child int `json:"child,omitempty"`
+	// Child says that the agent is about to fork. The packet carries the
+	// child's channel as SCM_RIGHTS: it is in the runner's hands before there
+	// is a child, so that a child lives on even if its parent is killed in
+	// the very act.
+	Child bool `json:"child,omitempty"`
+	// PID is the first that a forked child says: its own.
+	PID int `json:"pid,omitempty"`
 }
 
 // channel is the agent's end. It may be used from several goroutines.

@@ -58,6 +58,13 @@ func (p *program) serve(s *scenario.Server) int {
 		default:
 			return p.fail("socket accept", err)
 		}
+		if s.Serve == scenario.ServeFork {
+			// Before the line is printed: who reads it may rely on the child.
+			if err := p.fork(conn, i); err != nil {
+				p.say("fork error: %v!!!", err)
+				return 1
+			}
+		}
 		p.say("accept one new connect(%d)!!!", i)
 		switch s.Serve {
 		case scenario.ServeGreet:
@@ -72,10 +79,6 @@ func (p *program) serve(s *scenario.Server) int {
 		case scenario.ServeHold:
 			// Nothing more: the connection lives as long as the process.
 		case scenario.ServeFork:
-			if err := p.fork(conn, i); err != nil {
-				p.say("fork error: %v!!!", err)
-				return 1
-			}
 			p.close(conn) // the child has its own descriptor of it
 		}
 	}

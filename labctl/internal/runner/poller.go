@@ -20,16 +20,20 @@ type poller struct {
 
 	// forking is held from before a fork until the child is known, so that
 	// no exit is reaped before there is somebody to tell, and none of those
-	// that ForkExec itself waits for is taken from it.
+	// that ForkExec itself waits for is taken from it. It guards what follows.
 	forking  sync.Mutex
-	children map[int]func(unix.WaitStatus) // by PID; guarded by forking
+	children map[int]func(unix.WaitStatus) // by PID
+	// early are the ends of orphans that nobody had asked for yet; late are
+	// those to be told now.
+	early map[int]unix.WaitStatus
+	late  []func()
 
 	mu       sync.Mutex
 	handlers map[int]func() // by descriptor, called when it can be read
 }
 
 func newPoller() (*poller, error) {
-	p := &poller{children: map[int]func(unix.WaitStatus){}, handlers: map[int]func(){}}
+	p := &poller{children: map[int]func(unix.WaitStatus){}, early: map[int]unix.WaitStatus{}, handlers: map[int]func(){}}
 	var err error
 	if p.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
 		return nil, fmt.Errorf("epoll_create1: %w", err)
@@ -44,12 +48,16 @@ func newPoller() (*poller, error) {
 	signal.Notify(changed, unix.SIGCHLD)
 	go func() {
 		for range changed {
-			unix.Write(p.wake, []byte{1, 0, 0, 0, 0, 0, 0, 0})
+			p.wakeUp()
 		}
 	}()
 	go p.loop()
 	return p, nil
 }
+
+// wakeUp makes the loop call reap. (The kernel adds to an eventfd's counter what
+// is written; any number but 0 will do.)
+func (p *poller) wakeUp() { unix.Write(p.wake, []byte{1, 0, 0, 0, 0, 0, 0, 0}) }
 
 // watch calls handle whenever fd can be read, until forget.
 func (p *poller) watch(fd int, handle func()) error {
@@ -106,10 +114,16 @@ func (p *poller) start(path string, argv []string, attr *syscall.ProcAttr, exite
 }
 
 // adopt asks to be told of the end of a process that is not a child of this
-// one yet, but may become one when its parent dies.
+// one yet, but may become one when its parent dies, and may have ended already.
 func (p *poller) adopt(pid int, exited func(unix.WaitStatus)) {
 	p.forking.Lock()
 	defer p.forking.Unlock()
+	if status, ok := p.early[pid]; ok {
+		delete(p.early, pid)
+		p.late = append(p.late, func() { exited(status) })
+		p.wakeUp()
+		return
+	}
 	p.children[pid] = exited
 }
 
@@ -128,10 +142,18 @@ func (p *poller) reap() {
 		p.forking.Lock()
 		pid, err := unix.Wait4(-1, &status, unix.WNOHANG, nil)
 		exited := p.children[pid]
+		late := p.late
+		p.late = nil
 		if pid > 0 {
 			delete(p.children, pid)
+			if exited == nil {
+				p.early[pid] = status
+			}
 		}
 		p.forking.Unlock()
+		for _, tell := range late {
+			tell()
+		}
 		if err == unix.EINTR {
 			continue
 		}

@@ -237,7 +237,7 @@ func (p *process) hangUp() {
 	defer p.lab.mu.Unlock()
 	p.lab.poller.forget(p.channel)
 	p.channel = -1
-	if p.parent != nil && !p.parent.exited && !p.exited {
+	if p.parent != nil && p.pid != 0 && !p.parent.exited && !p.exited {
 		p.lab.poller.disown(p.pid)
 		p.gone()
 	}
@@ -249,8 +249,11 @@ func (p *process) heard(m agent.Message, oob []byte) {
 	l := p.lab
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if m.Child != 0 {
-		p.forked(m.Child, oob)
+	if m.Child {
+		p.forking(oob)
+	}
+	if m.PID != 0 {
+		p.forked(m.PID)
 	}
 	if m.Syscall == nil {
 		return
@@ -292,24 +295,32 @@ func refusalText(s *journal.Syscall, spec *scenario.Program) string {
 	return fmt.Sprintf("%s by %s on %s: %s (%d)", what, spec.Name, spec.Host, s.Errno, s.Number)
 }
 
-// forked makes a process of a child that the agent says it has forked.
-func (p *process) forked(pid int, oob []byte) {
-	child := &process{lab: p.lab, spec: p.spec, pid: pid, parent: p, channel: -1}
-	if messages, err := unix.ParseSocketControlMessage(oob); err == nil {
-		for _, m := range messages {
-			if fds, err := unix.ParseUnixRights(&m); err == nil && len(fds) == 1 {
-				child.channel = fds[0]
-				unix.SetNonblock(child.channel, true)
-			}
-		}
+// forking takes the channel of a child that the agent is about to fork. There
+// is no process before the child speaks: the agent may be killed first.
+func (p *process) forking(oob []byte) {
+	messages, err := unix.ParseSocketControlMessage(oob)
+	if err != nil || len(messages) != 1 {
+		fatal(fmt.Errorf("%s forks, but sent no channel: %v", p.spec.Name, err))
 	}
-	p.lab.poller.adopt(pid, child.ended)
-	p.lab.processes = append(p.lab.processes, child)
-	p.lab.emit(child.event(journal.Event{Kind: journal.KindProcess, Process: &journal.Process{
-		Phase: journal.PhaseStart, Argv: []string{"labctl", "agent"}, Parent: p.pid, UID: os.Geteuid()}}))
+	fds, err := unix.ParseUnixRights(&messages[0])
+	if err != nil || len(fds) != 1 {
+		fatal(fmt.Errorf("%s forks, but sent %d channels: %v", p.spec.Name, len(fds), err))
+	}
+	unix.SetNonblock(fds[0], true)
+	child := &process{lab: p.lab, spec: p.spec, parent: p, channel: fds[0]}
 	if err := child.watch(); err != nil {
 		fatal(err)
 	}
+}
+
+// forked is the first word of a forked child: from now on it is a process of
+// the lab.
+func (p *process) forked(pid int) {
+	p.pid = pid
+	p.lab.poller.adopt(pid, p.ended)
+	p.lab.processes = append(p.lab.processes, p)
+	p.lab.emit(p.event(journal.Event{Kind: journal.KindProcess, Process: &journal.Process{
+		Phase: journal.PhaseStart, Argv: []string{"labctl", "agent"}, Parent: p.parent.pid, UID: os.Geteuid()}}))
 }
 
 // ended is the exit of the process, told by the reaper.

@@ -4,7 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net/netip"
+	"math"
 	"time"
 
 	"restartlab/labctl/internal/journal"
@@ -15,9 +15,6 @@ import (
 // backoff paces looks at what the kernel announces to nobody: from 1 ms,
 // doubling up to a limit, so that a long wait costs next to nothing.
 type backoff time.Duration
-
-// usual is the longest time between two looks at what may change unseen.
-const usual = 100 * time.Millisecond
 
 func (b *backoff) next(most time.Duration) time.Duration {
 	*b = backoff(min(max(2*time.Duration(*b), time.Millisecond), most))
@@ -63,61 +60,85 @@ func (l *lab) waitProgram(s *scenario.Step) (seen journal.Observed) {
 	return seen
 }
 
-// waitHost waits for the socket table of a host to look as wanted. Nothing tells
-// of a change in it, so it looks again: soon after each event of the lab, then
-// less often. When only TIME_WAITs are left, and no program runs whose calls are
-// not recorded, it ends up sleeping until the kernel's own timer says that the
-// next one is due.
-func (l *lab) waitHost(s *scenario.Step) (seen journal.Observed, err error) {
-	var pace backoff
-	var happened int
-	var shown map[string]int // the tally journalled last
-	var due *journal.Socket  // a TIME_WAIT whose time is over, still there
-	var tableErr error
-	err = l.await(l.ctx, l.began[s.ID]+int64(s.Within), func() (bool, time.Duration) {
-		const every = 2 * time.Millisecond // an exact look-up costs 4 µs
-		if happened != l.happened {
-			happened, pace = l.happened, 0
-		}
-		if due != nil {
-			if _, err := l.diag[s.Host].Lookup(due.Local, due.Remote); err == nil {
-				return false, every
-			} else if !errors.Is(err, sockdiag.ErrNotFound) {
-				tableErr = err
-				return true, 0
-			}
-			due = nil
-		}
-		var rows []journal.Socket
-		if rows, tableErr = l.diag[s.Host].Table(l.plan.Port); tableErr != nil {
-			return true, 0
-		}
-		states, queued := l.tally(rows)
-		seen = journal.Observed{States: states, Queued: &queued}
-		if len(s.Until.Check(&seen)) == 0 {
-			return true, 0
-		}
-		if shown == nil || !maps.Equal(shown, states) {
-			shown, pace = states, 0
-			l.emit(journal.Event{Kind: journal.KindSockets, Host: s.Host, Sockets: &journal.Sockets{
-				Reason: "wait", Port: l.plan.Port, Rows: rows, Unlisted: l.diag[s.Host].Unlisted()}})
-		}
-		var left time.Duration
-		if due, left = nextExpiry(rows); due != nil {
-			return false, every
-		}
-		if left == 0 || l.runsUnrecorded() {
-			left = usual
-		}
-		return false, pace.next(left)
-	})
-	if tableErr != nil {
-		return seen, fmt.Errorf("read the socket table of host %s: %w", s.Host, tableErr)
+// waitHost waits for the socket table of a host to look as wanted.
+func (l *lab) waitHost(s *scenario.Step) (journal.Observed, error) {
+	w := watch{lab: l, step: s}
+	err := l.await(l.ctx, l.began[s.ID]+int64(s.Within), w.look)
+	if w.err != nil {
+		return w.seen, fmt.Errorf("read the socket table of host %s: %w", s.Host, w.err)
 	}
 	if err == errDeadline {
-		seen.Failure = fmt.Sprintf("not seen within %s; %s", s.Within, wanted(s.Until.Check(&seen)))
+		w.seen.Failure = fmt.Sprintf("not seen within %s; %s", s.Within, wanted(s.Until.Check(&w.seen)))
 	}
-	return seen, nil
+	return w.seen, nil
+}
+
+// watch is the wait for a host's socket table. Nothing tells of a change in it,
+// so it looks again and again: soon after each event of the lab, then less often.
+// The end of a TIME_WAIT is met to 2 ms: the kernel tells when it is due, and
+// from then on (its timer wheel may let it stay two more seconds) the socket
+// alone is looked up.
+type watch struct {
+	lab      *lab
+	step     *scenario.Step
+	seen     journal.Observed
+	err      error
+	pace     backoff
+	happened int             // of the lab, at the last look
+	shown    map[string]int  // the tally journalled last
+	due      *journal.Socket // a TIME_WAIT whose time is over, still there
+	next     int64           // when the whole table is to be read again, with due
+}
+
+// The times between two looks.
+const (
+	usual  = 100 * time.Millisecond // at what may change unseen
+	seldom = time.Second            // when only recorded programs could change anything
+	lookUp = 2 * time.Millisecond   // at one socket that is due, at 4 µs each
+)
+
+// look is for await: mu is held.
+func (w *watch) look() (done bool, again time.Duration) {
+	l, host := w.lab, w.step.Host
+	if w.happened != l.happened {
+		w.happened, w.pace, w.next = l.happened, 0, 0
+	}
+	if w.due != nil && l.clock() < w.next {
+		_, err := l.diag[host].Lookup(w.due.Local, w.due.Remote)
+		if err == nil {
+			return false, lookUp
+		}
+		if !errors.Is(err, sockdiag.ErrNotFound) {
+			w.err = err
+			return true, 0
+		}
+	}
+	var rows []journal.Socket
+	if rows, w.err = l.diag[host].Table(l.plan.Port); w.err != nil {
+		return true, 0
+	}
+	states, queued := l.tally(rows)
+	w.seen = journal.Observed{States: states, Queued: &queued}
+	if len(w.step.Until.Check(&w.seen)) == 0 {
+		return true, 0
+	}
+	if w.shown == nil || !maps.Equal(w.shown, states) {
+		w.shown, w.pace = states, 0
+		l.emit(journal.Event{Kind: journal.KindSockets, Host: host, Sockets: &journal.Sockets{
+			Reason: "wait", Port: l.plan.Port, Rows: rows, Unlisted: l.diag[host].Unlisted()}})
+	}
+	most := seldom
+	if l.runsUnrecorded() {
+		most = usual
+	}
+	var left time.Duration
+	w.due, left = expiry(rows)
+	again = w.pace.next(min(left, most))
+	if w.due != nil {
+		w.next = l.clock() + int64(again)
+		again = lookUp
+	}
+	return false, again
 }
 
 // runsUnrecorded reports whether a program runs whose calls no event tells of.
@@ -131,23 +152,25 @@ func (l *lab) runsUnrecorded() bool {
 	return false
 }
 
-// nextExpiry is for a table in which time alone can change something: every row
-// is a TIME_WAIT. It returns one that is due, or else the time until the first
-// is; neither for any other table.
-func nextExpiry(rows []journal.Socket) (due *journal.Socket, left time.Duration) {
+// expiry finds a socket that the kernel will free at its next timer tick, and
+// the time until any row may change by a timer: the first TIME_WAIT's expiry,
+// or usual where the kernel retransmits or probes.
+func expiry(rows []journal.Socket) (due *journal.Socket, left time.Duration) {
+	left = math.MaxInt64
 	for i, r := range rows {
-		if r.Timer != "timewait" || r.TimeLeft == nil || r.Remote == (netip.AddrPort{}) {
-			return nil, 0
+		if r.Timer == "" || r.TimeLeft == nil {
+			continue
 		}
 		d := time.Duration(*r.TimeLeft) * time.Millisecond
-		if d == 0 {
-			return &rows[i], 0
+		switch {
+		case r.Timer != "timewait":
+			d = usual
+		case d == 0:
+			due, d = &rows[i], usual
 		}
-		if left == 0 || d < left {
-			left = d
-		}
+		left = min(left, d)
 	}
-	return nil, left
+	return due, left
 }
 
 // wanted says what is missing.
