@@ -80,11 +80,15 @@ type life struct {
 	device        bool // SO_BINDTODEVICE was set
 	boundN        int
 	listenN       int
-	holders       map[int]int // process -> how many descriptors it has for it
-	finRead       *moment     // it read the peer's FIN
-	shut          *moment     // shutdown for writing
-	closed        *moment     // the last descriptor went
+	holders       map[int]held // by process
+	finRead       *moment      // it read the peer's FIN
+	shut          *moment      // shutdown for writing
+	closed        *moment      // the last descriptor went
 }
+
+// held is how many descriptors a process has for a socket, and the first of its
+// calls that told.
+type held struct{ files, n int }
 
 // option is an option of a socket as the kernel last told it.
 type option struct {
@@ -254,7 +258,7 @@ func (l *lab) learn(e journal.Event, p *process) *life {
 	key := socketKey{e.Host, facts.Cookie}
 	s := l.sockets[key]
 	if s == nil {
-		s = &life{key: key, program: e.Program, pid: e.PID, bornN: e.N, holders: map[int]int{}}
+		s = &life{key: key, program: e.Program, pid: e.PID, bornN: e.N, holders: map[int]held{}}
 		l.sockets[key] = s
 	}
 	if old := p.files[fd]; old != s && fd >= 0 {
@@ -262,7 +266,11 @@ func (l *lab) learn(e journal.Event, p *process) *life {
 			l.drop(old, p, moment{to: e.T, n: e.N})
 		}
 		p.files[fd] = s
-		s.holders[p.pid]++
+		has := s.holders[p.pid]
+		if has.files++; has.n == 0 {
+			has.n = e.N
+		}
+		s.holders[p.pid] = has
 		s.closed = nil // if it was thought so: an inherited descriptor kept it open
 	}
 	if facts.Local.IsValid() {
@@ -294,8 +302,10 @@ func (o *option) tell(value *bool, n int) {
 // drop notes that p has one descriptor less for s. Only when the last one goes
 // does the kernel close the socket.
 func (l *lab) drop(s *life, p *process, when moment) {
-	s.holders[p.pid]--
-	if s.holders[p.pid] <= 0 {
+	has := s.holders[p.pid]
+	has.files--
+	s.holders[p.pid] = has
+	if has.files <= 0 {
 		delete(s.holders, p.pid)
 	}
 	if len(s.holders) > 0 {

@@ -101,7 +101,7 @@ func (l *lab) holder(on string, row journal.Socket) Holder {
 			h.Parent = s.pid
 		}
 		if p := l.procs[h.PID]; h.PID != 0 && h.Parent != 0 && p != nil {
-			h.Owner = events(s.bornN, p.startN, l.procs[s.pid].exitN)
+			h.Owner = events(s.bornN, p.startN, s.holders[h.PID].n, l.procs[s.pid].exitN)
 		}
 	} else {
 		l.inherit(on, row, &h)

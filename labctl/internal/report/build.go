@@ -55,6 +55,7 @@ type builder struct {
 	steps     []Step // seen, in the order of their begin
 	processes map[int]int
 	partial   map[stream]bool // the last line of it goes on
+	current   int             // the step begun last
 	began     int64
 	last      int64
 }
@@ -68,6 +69,12 @@ func (b *builder) add(e journal.Event) {
 	r := b.report
 	b.history.Add(e)
 	b.last = max(b.last, e.T)
+	if e.StepRun != nil && e.StepRun.Phase == journal.PhaseBegin {
+		b.current = e.StepRun.Index
+	}
+	if e.Step == 0 { // between two steps
+		e.Step = b.current
+	}
 	r.Events = append(r.Events, Event{N: e.N, T: e.T, Step: e.Step, Kind: e.Kind, Host: e.Host, Program: e.Program,
 		PID: e.PID, Text: text(e), Failed: e.Syscall != nil && e.Syscall.Failed()})
 	switch {

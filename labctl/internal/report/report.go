@@ -19,7 +19,9 @@ import (
 const SchemaVersion = 1
 
 // Report is a run as report.json states it. All times are nanoseconds of
-// CLOCK_MONOTONIC since the run's start.
+// CLOCK_MONOTONIC since the run's start. The field step of anything is the
+// index of the step under way or, between two steps, of the one before; it is
+// absent before the first.
 type Report struct {
 	// Schema is the version of this format: 1.
 	Schema   int      `json:"schema"`
@@ -126,10 +128,9 @@ type Step struct {
 // Bind is a bind() call, or a listen() call that was refused.
 type Bind struct {
 	// N is the call's event, T when it returned.
-	N int   `json:"n"`
-	T int64 `json:"t_ns"`
-	// Step is the index of the step under way.
-	Step int `json:"step,omitempty"`
+	N    int   `json:"n"`
+	T    int64 `json:"t_ns"`
+	Step int   `json:"step,omitempty"`
 	// Call is "bind" or "listen".
 	Call string `json:"call"`
 	Host string `json:"host"`

@@ -193,6 +193,26 @@ func TestHostile(t *testing.T) {
 	}
 }
 
+// TestBetween shows that what happens between two steps is told after the first.
+func TestBetween(t *testing.T) {
+	events := read(t, "timewait")
+	for i := range events {
+		if events[i].Syscall != nil && events[i].Syscall.Errno != "" {
+			events[i].Step = 0
+		}
+	}
+	r, err := Build(events)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b := r.refused(); len(b) != 1 || b[0].Step != 5 {
+		t.Errorf("the refused bind is not told at step 5: %+v", b)
+	}
+	if r.Events[0].Step != 0 {
+		t.Error("the lab's begin is told at a step")
+	}
+}
+
 func TestParts(t *testing.T) {
 	for _, p := range build(t, "hostile").Processes {
 		var long string
