@@ -251,11 +251,16 @@ func plain(s string) string {
 	letter := func(i int) bool {
 		return i >= 0 && i < len(runes) && (unicode.IsLetter(runes[i]) || unicode.IsDigit(runes[i]))
 	}
+	link := strings.Contains(s, "](") || strings.Contains(s, "][")
 	var b strings.Builder
 	for i, c := range runes {
 		switch c {
-		case '\\', '`', '*', '[', ']', '|', '~':
+		case '\\', '`', '*', '|', '~':
 			b.WriteByte('\\')
+		case '[', ']': // an IPv6 address needs none
+			if link {
+				b.WriteByte('\\')
+			}
 		case '#':
 			if i == 0 {
 				b.WriteByte('\\')
