@@ -42,6 +42,9 @@ func (p page) seen(l *lab, s *step, end *journal.Step) string {
 	if o == nil {
 		return ""
 	}
+	if end.Verdict == journal.Fail && o.Failure != "" {
+		return clean(o.Failure)
+	}
 	var parts []string
 	say := func(format string, args ...any) { parts = append(parts, fmt.Sprintf(format, args...)) }
 	at := func(a fmt.Stringer, valid bool) string {
@@ -134,14 +137,17 @@ func changed(c *journal.Change) string {
 	return strings.TrimSpace(clean(c.Interface) + " " + clean(c.State))
 }
 
+// wholeStep is the field of a mismatch that is no expectation of the user's: the
+// step should have succeeded.
+const wholeStep = "step"
+
 // mismatch is one expectation that did not hold.
 func (p page) mismatch(m journal.Mismatch) []string {
-	field := clean(m.Field)
-	if field == "step" {
-		field = "the step"
+	lead, text := clean(m.Field)+": ", fmt.Sprintf("expected %s, seen %s", clean(m.Want), clean(m.Got))
+	if m.Field == wholeStep {
+		lead, text = "", clean(m.Got)
 	}
-	lines := p.wrap(indent+field+": ", indent+"  ", fmt.Sprintf("expected %s, seen %s", clean(m.Want), clean(m.Got)))
-	return each(lines, p.bad)
+	return each(p.wrap(indent+lead, indent+"  ", text), p.bad)
 }
 
 func each(lines []string, paint func(string) string) []string {

@@ -121,7 +121,9 @@ func (v *View) addStep(e journal.Event) {
 func (v *View) settle(s *step, end *journal.Step) {
 	v.print(v.page.settled(&v.lab, s, end)...)
 	for _, m := range end.Mismatches {
-		v.print(v.page.mismatch(m)...)
+		if m.Field != wholeStep { // the line has said it
+			v.print(v.page.mismatch(m)...)
+		}
 	}
 	v.printOutput(s)
 	// An empty table says no more than the step's line, unless it was asked for.
