@@ -36,7 +36,7 @@ type process struct {
 	bind, listen string // "ok" or an errno's name; empty: not called yet
 	connect      string // of the last connect
 	connected    int    // how many were made
-	refusal      string // a refused bind or listen, in words
+	refusal      string // the last refused bind, listen or connect, in words
 	holders      map[string]int
 	lines        []string
 
@@ -273,7 +273,9 @@ func (p *process) heard(m agent.Message, oob []byte) {
 		p.listen = answer
 	case "connect":
 		p.connect = answer
-		if !s.Failed() {
+		if s.Failed() {
+			p.refusal = refusalText(s, p.spec)
+		} else {
 			p.connected++
 		}
 	}
