@@ -14,7 +14,7 @@ func TestPlain(t *testing.T) {
 		"<b>&amp;":                  "&lt;b>&amp;amp;",
 		" two\n lines\t":            "two lines",
 		`C:\new`:                    `C:\\new`,
-		"\x1b[31m\u202e\x7f\u0080":    "␛[31m&lt;U+202E>␡&lt;U+0080>",
+		"\x1b[31m\u202e\x7f\u0080":  "␛[31m&lt;U+202E>␡&lt;U+0080>",
 		"invalid \xff byte":         "invalid \uFFFD byte",
 	} {
 		if got := plain(in); got != want {
