@@ -88,6 +88,7 @@ func play(t testing.TB, items []campaign.Item) (*outcome, int) {
 // scenarios, one at a time, by a wrong value. Each time the run must fail, at
 // that very step and for that field.
 func TestWrongExpectations(t *testing.T) {
+	t.Parallel() // both wait a minute for TIME_WAIT
 	need(t)
 	type wrong struct {
 		step  int
@@ -203,6 +204,7 @@ func spoilt(e *scenario.Expect) map[string]*scenario.Expect {
 
 // TestShipped plays every shipped scenario as it is, side by side.
 func TestShipped(t *testing.T) {
+	t.Parallel()
 	need(t)
 	items := shipped(t)
 	got, code := play(t, items)

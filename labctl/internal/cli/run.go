@@ -18,7 +18,7 @@ import (
 )
 
 // formats are the machine formats of a run or a report.
-var formats = map[string]func(io.Writer, *report.Report) error{
+var formats = map[string]func(io.Writer, ...*report.Report) error{
 	"json": report.JSON, "junit": report.JUnit, "tap": report.TAP, "md": report.Markdown,
 }
 
@@ -112,11 +112,11 @@ func (a *app) campaign(items []campaign.Item, r running) error {
 type screen struct {
 	stderr  io.Writer
 	results io.Writer
-	write   func(io.Writer, *report.Report) error // nil: text alone
+	write   func(io.Writer, ...*report.Report) error // nil: text alone
+	reports []*report.Report
 	single  *view.View
 	many    *view.Many
 	names   []string
-	err     error
 }
 
 func (s *screen) Event(run int, e journal.Event) {
@@ -154,16 +154,21 @@ func (s *screen) Done(run int, r *report.Report, folder string, err error) {
 	if s.single != nil && why != "" {
 		fmt.Fprintln(s.stderr, "labctl:", why)
 	}
-	if r != nil && s.write != nil && s.err == nil {
-		s.err = s.write(s.results, r)
+	if r != nil {
+		s.reports = append(s.reports, r)
 	}
 }
 
-// close ends the view. folder holds the reports of several runs.
+// close ends the view and writes the machine format. folder holds the reports of
+// several runs.
 func (s *screen) close(folder string) error {
-	if s.single != nil {
-		return errors.Join(s.err, s.single.Close())
+	if s.many != nil {
+		s.many.Done(folder)
+	} else if err := s.single.Close(); err != nil {
+		return fmt.Errorf("write to the terminal: %w", err)
 	}
-	s.many.Done(folder)
-	return s.err
+	if s.write == nil || len(s.reports) == 0 {
+		return nil
+	}
+	return s.write(s.results, s.reports...)
 }

@@ -253,7 +253,7 @@ type Syscall struct {
 	Duration int64  `json:"duration_ns"`
 	// Socket is the socket after the call, read from the kernel by the
 	// recorder with getsockopt, getsockname and getpeername (not recorded
-	// as calls of the program). Absent after close.
+	// as calls of the program); for close, as it was before.
 	Socket *SocketFacts `json:"socket,omitempty"`
 }
 

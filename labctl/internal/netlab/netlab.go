@@ -193,8 +193,9 @@ func (h *Host) NS() int { return int(h.ns) }
 
 // Do runs f on a thread that is in the host's namespace: sockets that f opens
 // belong to the host, and so do processes that it starts itself. Goroutines
-// that f starts do not. /proc/self and /proc/net mean the main thread; f reads
-// /proc/thread-self instead (/proc/sys follows the thread).
+// that f starts do not. /proc/self and /proc/net mean the main thread, which
+// stays where it is; f reads /proc/thread-self instead (/proc/sys follows the
+// thread).
 //
 // f runs on a goroutine of its own, so Do may be called within Do. A process
 // started with a parent-death signal dies with the thread that started it:
@@ -215,12 +216,20 @@ var errEnded = errors.New("the function ended its goroutine")
 // onOwnThread runs f on a goroutine and a thread of its own, and puts the
 // thread back into the namespace that it came from. A thread that cannot be
 // put back is not given to another goroutine: it ends with this one.
+//
+// The main thread is spared. The runtime cannot end it, and the /proc/self/net
+// of every other goroutine is that of the main thread.
 func onOwnThread(f func() error) error {
 	done := make(chan error, 1)
 	go func() {
 		err := errEnded
 		defer func() { done <- err }()
 		runtime.LockOSThread()
+		if unix.Gettid() == unix.Getpid() {
+			err = onOwnThread(f) // on another, since this one is taken
+			runtime.UnlockOSThread()
+			return
+		}
 		home, e := netns.Get()
 		if e != nil {
 			runtime.UnlockOSThread() // nothing was changed

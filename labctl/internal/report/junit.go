@@ -46,9 +46,26 @@ type (
 	}
 )
 
-// JUnit writes junit.xml: the scenario is a suite, each step a case. What XML
+// JUnit writes junit.xml: each scenario is a suite, each step a case. What XML
 // cannot hold is made visible.
-func JUnit(w io.Writer, r *Report) error {
+func JUnit(w io.Writer, reports ...*Report) error {
+	var all junitSuites
+	for _, r := range reports {
+		all.Suites = append(all.Suites, r.junitSuite())
+	}
+	if _, err := io.WriteString(w, xml.Header); err != nil {
+		return err
+	}
+	e := xml.NewEncoder(w)
+	e.Indent("", "  ")
+	if err := e.Encode(all); err != nil {
+		return err
+	}
+	_, err := io.WriteString(w, "\n")
+	return err
+}
+
+func (r *Report) junitSuite() junitSuite {
 	suite := junitSuite{Name: clean(r.Scenario.Name), Time: junitTime(r.Duration), Timestamp: clean(r.Environment.Started)}
 	for _, row := range r.environment() {
 		suite.Properties = append(suite.Properties, junitProperty{clean(row[0]), clean(row[1])})
@@ -72,16 +89,7 @@ func JUnit(w io.Writer, r *Report) error {
 			suite.Skipped++
 		}
 	}
-	if _, err := io.WriteString(w, xml.Header); err != nil {
-		return err
-	}
-	e := xml.NewEncoder(w)
-	e.Indent("", "  ")
-	if err := e.Encode(junitSuites{Suites: []junitSuite{suite}}); err != nil {
-		return err
-	}
-	_, err := io.WriteString(w, "\n")
-	return err
+	return suite
 }
 
 func (r *Report) junitCase(s *Step) junitCase {

@@ -13,9 +13,19 @@ import (
 )
 
 // Markdown writes report.md: to be read on a forge and, as it stands, in a
-// terminal.
-func Markdown(w io.Writer, r *Report) error {
+// terminal. Several reports follow one another.
+func Markdown(w io.Writer, reports ...*Report) error {
 	m := markdown{bufio.NewWriter(w)}
+	for i, r := range reports {
+		if i > 0 {
+			m.line("")
+		}
+		m.report(r)
+	}
+	return m.w.Flush()
+}
+
+func (m markdown) report(r *Report) {
 	m.head(r)
 	m.steps(r)
 	for _, b := range r.refused() {
@@ -27,7 +37,6 @@ func Markdown(w io.Writer, r *Report) error {
 	m.line("## Run it again", "")
 	m.fence("", []string{r.again()})
 	m.line("or, from this report alone, `labctl rerun` and the path of its folder.")
-	return m.w.Flush()
 }
 
 type markdown struct{ w *bufio.Writer }

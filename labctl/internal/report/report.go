@@ -259,10 +259,13 @@ type Note struct {
 	Text string `json:"text"`
 }
 
-// JSON writes report.json.
-func JSON(w io.Writer, r *Report) error {
+// JSON writes report.json; of several reports an array.
+func JSON(w io.Writer, reports ...*Report) error {
 	e := json.NewEncoder(w)
 	e.SetEscapeHTML(false)
 	e.SetIndent("", "  ")
-	return e.Encode(r)
+	if len(reports) == 1 {
+		return e.Encode(reports[0])
+	}
+	return e.Encode(reports)
 }

@@ -2,6 +2,7 @@ package report
 
 import (
 	"bytes"
+	"encoding/json"
 	"encoding/xml"
 	"flag"
 	"io"
@@ -23,7 +24,41 @@ var journals = []string{"timewait", "failed", "killed", "error", "hostile"}
 var formats = []struct {
 	suffix string
 	write  func(io.Writer, *Report) error
-}{{".json", JSON}, {".md", Markdown}, {".html", HTML}, {".xml", JUnit}, {".tap", TAP}}
+}{{".json", one(JSON)}, {".md", one(Markdown)}, {".html", HTML}, {".xml", one(JUnit)}, {".tap", one(TAP)}}
+
+// one is a format of several reports, for a single one.
+func one(write func(io.Writer, ...*Report) error) func(io.Writer, *Report) error {
+	return func(w io.Writer, r *Report) error { return write(w, r) }
+}
+
+// TestSeveral writes two runs into one output of each format that can hold them.
+func TestSeveral(t *testing.T) {
+	a, b := build(t, "timewait"), build(t, "failed")
+	text := func(write func(io.Writer, ...*Report) error) string {
+		var out bytes.Buffer
+		if err := write(&out, a, b); err != nil {
+			t.Fatal(err)
+		}
+		return out.String()
+	}
+	var reports []Report
+	if err := json.Unmarshal([]byte(text(JSON)), &reports); err != nil || len(reports) != 2 {
+		t.Errorf("JSON holds %d reports: %v", len(reports), err)
+	}
+	var suites junitSuites
+	if err := xml.Unmarshal([]byte(text(JUnit)), &suites); err != nil || len(suites.Suites) != 2 {
+		t.Errorf("JUnit holds %d suites: %v", len(suites.Suites), err)
+	}
+	tap := text(TAP)
+	for _, want := range []string{"TAP version 14\n1..2\n# Subtest: timewait\n    1..", "\nok 1 - timewait\n", "\nnot ok 2 - "} {
+		if !strings.Contains(tap, want) {
+			t.Errorf("TAP has no %q:\n%s", want, tap)
+		}
+	}
+	if strings.Count(tap, "TAP version") != 1 || strings.Count(text(Markdown), "\n## Run it again\n") != 2 {
+		t.Errorf("one version line and two Markdown reports are wanted")
+	}
+}
 
 func read(t *testing.T, name string) []journal.Event {
 	t.Helper()
@@ -159,7 +194,7 @@ func TestHostile(t *testing.T) {
 			t.Errorf("%q stands in the HTML", bad)
 		}
 	}
-	md := text(Markdown)
+	md := text(one(Markdown))
 	fence := ""
 	for l := range strings.Lines(md) {
 		l = strings.TrimSuffix(l, "\n")
@@ -183,10 +218,10 @@ func TestHostile(t *testing.T) {
 		t.Error("a fence stays open")
 	}
 	var suites junitSuites
-	if err := xml.Unmarshal([]byte(text(JUnit)), &suites); err != nil {
+	if err := xml.Unmarshal([]byte(text(one(JUnit))), &suites); err != nil {
 		t.Errorf("junit.xml is no XML: %v", err)
 	}
-	for l := range strings.Lines(text(TAP)) {
+	for l := range strings.Lines(text(one(TAP))) {
 		if strings.HasPrefix(l, "not ok") && strings.Contains(strings.ReplaceAll(l, `\#`, ""), "#") {
 			t.Errorf("a name became a directive: %q", l)
 		}

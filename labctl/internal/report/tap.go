@@ -11,11 +11,41 @@ import (
 	"restartlab/labctl/internal/journal"
 )
 
-// TAP writes the run in the Test Anything Protocol, version 14: a test point a
-// step, with YAML diagnostics.
-func TAP(w io.Writer, r *Report) error {
+// TAP writes runs in the Test Anything Protocol, version 14: a test point a step,
+// with YAML diagnostics. Several runs are subtests, a test point each.
+func TAP(w io.Writer, reports ...*Report) error {
 	b := bufio.NewWriter(w)
-	fmt.Fprintf(b, "TAP version 14\n1..%d", len(r.Steps))
+	b.WriteString("TAP version 14\n")
+	if len(reports) == 1 {
+		reports[0].tap(b)
+		return b.Flush()
+	}
+	fmt.Fprintf(b, "1..%d\n", len(reports))
+	for i, r := range reports {
+		fmt.Fprintf(b, "# Subtest: %s\n", tapText(r.Scenario.Name))
+		var sub bytes.Buffer
+		r.tap(&sub)
+		for line := range strings.Lines(sub.String()) {
+			b.WriteString("    " + line)
+		}
+		result := "not ok"
+		if r.Verdict == journal.Pass {
+			result = "ok"
+		}
+		fmt.Fprintf(b, "%s %d - %s\n", result, i+1, tapText(r.Scenario.Name))
+	}
+	return b.Flush()
+}
+
+// tapWriter is a buffer: its errors come with its flush, or never.
+type tapWriter interface {
+	io.Writer
+	io.StringWriter
+}
+
+// tap writes the plan and the test points of one run.
+func (r *Report) tap(b tapWriter) {
+	fmt.Fprintf(b, "1..%d", len(r.Steps))
 	if len(r.Steps) == 0 {
 		b.WriteString(" # SKIP no step was reached")
 	}
@@ -57,7 +87,6 @@ func TAP(w io.Writer, r *Report) error {
 		}
 		fmt.Fprintf(b, "Bail out! %s\n", tapText(why))
 	}
-	return b.Flush()
 }
 
 // tapText is a text on one line, with what TAP takes for a directive escaped.

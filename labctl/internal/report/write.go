@@ -13,10 +13,15 @@ import (
 func WriteDir(dir string, r *Report) error {
 	for _, f := range []struct {
 		name  string
-		write func(io.Writer, *Report) error
-	}{{"report.json", JSON}, {"report.md", Markdown}, {"report.html", HTML}, {"junit.xml", JUnit}} {
+		write func(io.Writer) error
+	}{
+		{"report.json", func(w io.Writer) error { return JSON(w, r) }},
+		{"report.md", func(w io.Writer) error { return Markdown(w, r) }},
+		{"report.html", func(w io.Writer) error { return HTML(w, r) }},
+		{"junit.xml", func(w io.Writer) error { return JUnit(w, r) }},
+	} {
 		var b bytes.Buffer
-		if err := f.write(&b, r); err != nil {
+		if err := f.write(&b); err != nil {
 			return fmt.Errorf("make %s: %w", f.name, err)
 		}
 		if err := replace(filepath.Join(dir, f.name), b.Bytes()); err != nil {
