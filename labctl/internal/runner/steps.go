@@ -107,8 +107,8 @@ func notReady(spec *scenario.Program) string {
 // process is ready (empty: not yet), and when to look again. Called before the
 // start, it remembers who listened before.
 func (l *lab) readiness(spec *scenario.Program, want *scenario.Expect) func(*process) (string, time.Duration, error) {
-	// Lines that the step expects are part of being ready: they may come a
-	// moment after listen() has returned.
+	// Lines that the step expects are part of being ready, and so is what the
+	// server says of itself: they come a moment after listen() has returned.
 	printed := func(p *process, also ...string) bool {
 		e := scenario.Expect{Lines: also}
 		if want != nil {
@@ -119,7 +119,7 @@ func (l *lab) readiness(spec *scenario.Program, want *scenario.Expect) func(*pro
 	switch {
 	case spec.Server != nil:
 		return func(p *process) (shown string, _ time.Duration, _ error) {
-			if p.listen == "ok" && printed(p) {
+			if p.listen == "ok" && len(p.lines) > 0 && printed(p) {
 				shown = "listen"
 			}
 			return shown, 0, nil

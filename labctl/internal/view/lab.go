@@ -47,6 +47,8 @@ type step struct {
 	held    []string // its programs' output, ready to print, for below its line
 	streams bool     // its line stands already: print as it comes
 
+	host        string         // where its program was started, if it was
+	recorded    bool           // it has seen a call of that program
 	local, peer netip.AddrPort // of the newest bind and connect
 	signal      string         // the signal that the lab sent
 	changes     []*journal.Change
@@ -136,6 +138,11 @@ func (l *lab) addStep(e journal.Event) {
 	case journal.Fail, journal.Error:
 		l.ended++
 		l.bad, l.badEnd = s, st
+		// Why a program failed whose calls are not recorded, the table of
+		// its host may tell.
+		if t := s.tables[s.host]; t != nil && !s.recorded {
+			t.asked = true
+		}
 	}
 }
 
@@ -147,6 +154,8 @@ func (s *step) add(e journal.Event, now time.Time) {
 	switch {
 	case e.Change != nil:
 		s.changes = append(s.changes, e.Change)
+	case e.Process != nil && e.Process.Phase == journal.PhaseStart && e.Program == s.begin.Object:
+		s.host = e.Host
 	case e.Process != nil && e.Process.Phase == journal.PhaseSignal:
 		s.signal = e.Process.Signal
 	case e.Syscall != nil:
@@ -158,6 +167,7 @@ func (s *step) add(e journal.Event, now time.Time) {
 
 func (s *step) addCall(e journal.Event) {
 	c := e.Syscall
+	s.recorded = s.recorded || e.Program == s.begin.Object
 	switch c.Name {
 	case "bind":
 		s.local = c.Args.Address
