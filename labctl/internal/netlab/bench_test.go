@@ -29,7 +29,7 @@ func BenchmarkLabUp(b *testing.B) {
 		unit string
 		run  func() error
 	}{
-		{"ms/New", func() error { _, err := firstConnect(pair(), pair()[0].Addresses[0].Addr()); return err }},
+		{"ms/New", func() error { return firstConnect(pair(), pair()[0].Addresses[0].Addr()) }},
 		{"ms/barest", barestLab},
 		{"ms/ip", ipLab},
 	}
@@ -314,6 +314,5 @@ func ipLab() error {
 		return err
 	}
 	defer unix.Close(l)
-	_, err = connect(n.hosts[1], at, 5*time.Second)
-	return err
+	return connect(n.hosts[1], at, 5*time.Second)
 }
