@@ -1,3 +1,5 @@
+//go:build linux
+
 // Command labctl plays restart scenarios on isolated hosts and reports what the
 // Linux kernel does with the port.
 package main

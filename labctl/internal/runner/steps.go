@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -87,7 +88,32 @@ func (l *lab) start(s *scenario.Step, toEnd bool) (journal.Observed, error) {
 	case p.exited && !toEnd && shown == "" && spec.Client == nil:
 		seen.Failure = p.end() + " before it was ready: " + notReady(spec)
 	}
+	if seen.Failure != "" && !toEnd && spec.Exec != nil && spec.Exec.Ready.Port != 0 {
+		seen.Failure += l.onPort(spec.Host, spec.Exec.Ready.Port)
+	}
 	return seen, tableErr
+}
+
+// onPort says which sockets are on a port now: what may have refused the bind of
+// a program whose calls are not recorded. mu is held.
+func (l *lab) onPort(host string, port uint16) string {
+	rows, err := l.diag[host].Table(port)
+	if err != nil || len(rows) == 0 {
+		return ""
+	}
+	const most = 3
+	var there []string
+	for _, r := range rows[:min(len(rows), most)] {
+		text := r.State + " " + r.Local.String()
+		if r.Remote.IsValid() {
+			text += " -> " + r.Remote.String()
+		}
+		there = append(there, text)
+	}
+	if more := len(rows) - most; more > 0 {
+		there = append(there, fmt.Sprintf("%d more", more))
+	}
+	return fmt.Sprintf("; on port %d of %s then: %s", port, host, strings.Join(there, ", "))
 }
 
 // notReady says what was waited for.

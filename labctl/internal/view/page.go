@@ -127,7 +127,10 @@ func (p page) advice(l *lab) []string {
 		return nil
 	}
 	text := "The report lists what this step saw, event by event."
-	if len(l.bad.refused) > 0 {
+	switch {
+	case l.bad.host != "" && !l.bad.recorded:
+		text = "What an exec program asked of the kernel is not recorded: its own output and the sockets on its port have to tell."
+	case len(l.bad.refused) > 0:
 		text = "The refused call is explained above; the report lists the events that this rests on."
 	}
 	return p.wrap(indent, indent, text)
