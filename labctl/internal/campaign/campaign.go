@@ -62,18 +62,37 @@ type Options struct {
 func Run(ctx context.Context, items []Item, o Options, show Show) int {
 	feed := newFeed(show)
 	codes := make([]int, len(items))
+	names := folderNames(items)
 	turn := make(chan struct{}, max(o.Jobs, 1))
 	var runs sync.WaitGroup
 	for i, item := range items {
 		turn <- struct{}{}
 		runs.Go(func() {
 			defer func() { <-turn }()
-			codes[i] = one(ctx, i, item, o, len(items) > 1, feed)
+			codes[i] = one(ctx, i, item, o, names[i], feed)
 		})
 	}
 	runs.Wait()
 	feed.close()
 	return worst(codes)
+}
+
+// folderNames are the names of the items' folders below Options.Folder, each its
+// own; empty for a single item, whose folder that is.
+func folderNames(items []Item) []string {
+	names := make([]string, len(items))
+	if len(items) == 1 {
+		return names
+	}
+	taken := map[string]bool{}
+	for i, item := range items {
+		names[i] = item.Name
+		for n := 2; taken[names[i]]; n++ {
+			names[i] = fmt.Sprintf("%s-%d", item.Name, n)
+		}
+		taken[names[i]] = true
+	}
+	return names
 }
 
 // worst is the exit code of several: an interrupt hides the rest, then what
@@ -90,13 +109,13 @@ func worst(codes []int) int {
 }
 
 // one runs one item to its reports.
-func one(ctx context.Context, n int, item Item, o Options, several bool, feed *feed) int {
+func one(ctx context.Context, n int, item Item, o Options, name string, feed *feed) int {
 	if ctx.Err() != nil {
 		feed.done(n, nil, "", errors.New("not started: interrupted"))
 		return Interrupted
 	}
 	now := o.Now()
-	folder, err := newFolder(o, item.Name, several, now)
+	folder, err := newFolder(o, item.Name, name, now)
 	if err != nil {
 		feed.done(n, nil, "", err)
 		return Impossible

@@ -24,9 +24,9 @@ type folder struct {
 
 // newFolder makes the folder of a run. A folder that the user names may exist if
 // it is empty or holds an earlier report, which is then written over.
-func newFolder(o Options, name string, several bool, now time.Time) (*folder, error) {
+func newFolder(o Options, scenario, below string, now time.Time) (*folder, error) {
 	if o.Folder == "" {
-		base := filepath.Join(Reports, name+"-"+now.Format("20060102-150405"))
+		base := filepath.Join(Reports, scenario+"-"+now.Format("20060102-150405"))
 		if err := os.MkdirAll(Reports, 0o777); err != nil {
 			return nil, fmt.Errorf("make the folder of reports: %w; name another with --report DIR", err)
 		}
@@ -42,10 +42,7 @@ func newFolder(o Options, name string, several bool, now time.Time) (*folder, er
 			path = fmt.Sprintf("%s-%d", base, n)
 		}
 	}
-	path := o.Folder
-	if several {
-		path = filepath.Join(path, name)
-	}
+	path := filepath.Join(o.Folder, below)
 	entries, err := os.ReadDir(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):

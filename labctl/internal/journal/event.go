@@ -208,7 +208,7 @@ type Observed struct {
 	Ready   string         `json:"ready,omitempty"`   // exec: what showed that it was ready
 	Exit    *int           `json:"exit,omitempty"`    // exit code
 	Signal  string         `json:"signal,omitempty"`  // the signal that ended the process
-	Lines   []string       `json:"lines,omitempty"`   // whole output lines
+	Lines   []string       `json:"lines,omitempty"`   // whole output lines, the last 200
 	Holders map[string]int `json:"holders,omitzero"`  // state -> sockets that held the port at the failed bind or listen
 	States  map[string]int `json:"states,omitzero"`   // state -> sockets on the lab's port
 	Queued  *int           `json:"queued,omitempty"`  // connections that no program has accepted

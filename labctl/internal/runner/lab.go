@@ -176,6 +176,8 @@ func (l *lab) step(s *scenario.Step) (journal.Verdict, error) {
 			end.Verdict = journal.Fail
 		}
 	}
+	// Every line has an event of its own.
+	seen.Lines = seen.Lines[max(0, len(seen.Lines)-shownLines):]
 	for _, h := range l.plan.Hosts {
 		if _, tableErr := l.table(h.Name, 0, "step", 0); tableErr != nil && err == nil {
 			err, end.Verdict = tableErr, journal.Error
@@ -184,6 +186,9 @@ func (l *lab) step(s *scenario.Step) (journal.Verdict, error) {
 	l.emit(journal.Event{Kind: journal.KindStep, StepRun: end})
 	return end.Verdict, err
 }
+
+// shownLines is how many output lines a step's end repeats.
+const shownLines = 200
 
 // since is when the time that a step's took counts from began.
 func (l *lab) since(s *scenario.Step) int64 {

@@ -1,7 +1,6 @@
 package runner
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -39,6 +38,8 @@ type process struct {
 	refusal      string // the last refused bind, listen or connect, in words
 	holders      map[string]int
 	lines        []string
+	kept         int // bytes of them
+	unkept       int // lines beyond mostOutput, not recorded
 
 	exited bool
 	exit   *int
@@ -329,8 +330,8 @@ func (p *process) forked(pid int) {
 func (p *process) ended(status unix.WaitStatus) {
 	// All that it wrote stands in its pipes by now: read that first.
 	for _, o := range []*output{p.out, p.err} {
-		if o != nil && o.fd >= 0 {
-			p.readOutput(o)
+		if o != nil {
+			p.drain(o)
 		}
 	}
 	if p.channel >= 0 {
@@ -358,6 +359,10 @@ func (p *process) ended(status unix.WaitStatus) {
 // gone journals the exit, once.
 func (p *process) gone() {
 	p.exited = true
+	if p.unkept > 0 {
+		p.lab.emit(p.event(journal.Event{Kind: journal.KindNote, Note: &journal.Note{Text: fmt.Sprintf(
+			"%s printed more than is kept of one process (%d MiB): %d lines are not recorded", p.spec.Name, mostOutput>>20, p.unkept)}}))
+	}
 	p.lab.emit(p.event(journal.Event{Kind: journal.KindProcess,
 		Process: &journal.Process{Phase: journal.PhaseExit, Exit: p.exit, Signal: p.signal}}))
 	p.lab.notify()
@@ -378,71 +383,4 @@ func (p *process) kill(s unix.Signal) error {
 	p.lab.emit(p.event(journal.Event{Kind: journal.KindProcess,
 		Process: &journal.Process{Phase: journal.PhaseSignal, Signal: unix.SignalName(s)}}))
 	return nil
-}
-
-// output is a stream of a process, cut into lines.
-type output struct {
-	fd      int // -1 at its end
-	stream  string
-	pending []byte
-}
-
-// longest is how many bytes of a line come in one event.
-const longest = 4096
-
-func (p *process) readOutput(o *output) {
-	buf := make([]byte, 32<<10)
-	for {
-		n, err := unix.Read(o.fd, buf)
-		if err == unix.EINTR {
-			continue
-		}
-		if err == unix.EAGAIN {
-			return
-		}
-		p.lab.mu.Lock()
-		if err != nil || n == 0 {
-			p.flush(o)
-			p.lab.poller.forget(o.fd)
-			o.fd = -1
-			p.lab.mu.Unlock()
-			return
-		}
-		o.pending = append(o.pending, buf[:n]...)
-		for {
-			i := bytes.IndexByte(o.pending, '\n')
-			if i < 0 || i > longest {
-				if len(o.pending) <= longest {
-					break
-				}
-				p.line(o.stream, o.pending[:longest], true)
-				o.pending = o.pending[longest:]
-				continue
-			}
-			p.line(o.stream, o.pending[:i], false)
-			o.pending = o.pending[i+1:]
-		}
-		p.lab.mu.Unlock()
-	}
-}
-
-// flush journals a last line without an end.
-func (p *process) flush(o *output) {
-	if len(o.pending) > 0 {
-		p.line(o.stream, o.pending, false)
-		o.pending = nil
-	}
-}
-
-// kept is how many lines of a process expectations can look at.
-const kept = 10_000
-
-func (p *process) line(stream string, b []byte, partial bool) {
-	text := strings.ToValidUTF8(strings.TrimSuffix(string(b), "\r"), "\uFFFD")
-	if len(p.lines) < kept {
-		p.lines = append(p.lines, text)
-	}
-	p.lab.emit(p.event(journal.Event{Kind: journal.KindProcess,
-		Process: &journal.Process{Phase: journal.PhaseOutput, Stream: stream, Line: text, Partial: partial}}))
-	p.lab.notify()
 }

@@ -86,7 +86,7 @@ func (l *lab) start(s *scenario.Step, toEnd bool) (journal.Observed, error) {
 	case p.exited && (p.signal != "" || *p.exit != 0):
 		seen.Failure = p.end()
 	case p.exited && !toEnd && shown == "" && spec.Client == nil:
-		seen.Failure = p.end() + " before it was ready: " + notReady(spec)
+		seen.Failure = p.end() + " before it was ready: " + notReady(spec) + " (a lab's program stays in the foreground)"
 	}
 	if seen.Failure != "" && !toEnd && spec.Exec != nil && spec.Exec.Ready.Port != 0 {
 		seen.Failure += l.onPort(spec.Host, spec.Exec.Ready.Port)
