@@ -2,6 +2,7 @@ package netlab
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -117,7 +118,9 @@ func bare(home int) (err error) {
 			m.getLink()
 			m.getRoute(bareIPv6(byte(144 + i)))
 			check(m.send(socks[i]))
-			local = m.local
+			if local = m.local; !local {
+				unix.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0) // the kernel's worker may need this CPU
+			}
 		}
 	}
 	// The connection.
@@ -314,5 +317,9 @@ func ipLab() error {
 		return err
 	}
 	defer unix.Close(l)
-	return connect(n.hosts[1], at, 5*time.Second)
+	err = connect(n.hosts[1], at, 5*time.Second)
+	if errors.Is(err, errLost) {
+		return nil // a script has no barriers
+	}
+	return err
 }

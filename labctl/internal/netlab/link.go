@@ -8,7 +8,6 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
-	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 )
 
@@ -148,8 +147,8 @@ func (h *Host) SetLink(up bool) error {
 	return onOwnThread(func() error {
 		var sockets []*socket
 		for _, h := range hosts {
-			if err := netns.Set(h.ns); err != nil {
-				return fmt.Errorf("enter host %s: %w", h.name, err)
+			if err := h.enter(); err != nil {
+				return err
 			}
 			s, err := openSocket()
 			if err != nil {

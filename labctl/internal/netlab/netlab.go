@@ -104,8 +104,8 @@ func (n *Network) build(hosts []scenario.Host) error {
 			if !slices.ContainsFunc(hosts[i].Sysctls, func(s scenario.Sysctl) bool { return ofLink(s.Name) }) {
 				continue
 			}
-			if err := netns.Set(h.ns); err != nil {
-				return fmt.Errorf("enter host %s: %w", h.name, err)
+			if err := h.enter(); err != nil {
+				return err
 			}
 			if err := setAll(h.name, hosts[i].Sysctls, ofLink); err != nil {
 				return err
@@ -202,11 +202,19 @@ func (h *Host) NS() int { return int(h.ns) }
 // f waits for it, or its starter uses the namespace NS in another way.
 func (h *Host) Do(f func() error) error {
 	return onOwnThread(func() error {
-		if err := netns.Set(h.ns); err != nil {
-			return fmt.Errorf("enter host %s: %w", h.name, err)
+		if err := h.enter(); err != nil {
+			return err
 		}
 		return f()
 	})
+}
+
+// enter takes the calling thread to the host. Only onOwnThread may run it.
+func (h *Host) enter() error {
+	if err := netns.Set(h.ns); err != nil {
+		return fmt.Errorf("enter host %s: %w", h.name, err)
+	}
+	return nil
 }
 
 // errEnded stands for the result of a function that ended its goroutine

@@ -12,7 +12,6 @@ import (
 	"runtime"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -86,8 +85,10 @@ func listen(h *Host, at netip.AddrPort) (fd int, err error) {
 // tells of a lost SYN|ACK.
 const retransmitted = 900 * time.Millisecond
 
-// connect connects once from the host and closes. It fails if a segment of the
-// handshake was lost.
+var errLost = errors.New("a segment of the handshake was lost")
+
+// connect connects once from the host and closes. It fails with errLost even
+// if sending again helped.
 func connect(h *Host, to netip.AddrPort, patience time.Duration) error {
 	return h.Do(func() error {
 		sa, family := sockaddr(to)
@@ -121,7 +122,7 @@ func connect(h *Host, to netip.AddrPort, patience time.Duration) error {
 			}
 			info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
 			if err == nil && (info.Total_retrans > 0 || took > retransmitted) {
-				err = fmt.Errorf("connect took %v and %d more SYNs: the first was lost", took, info.Total_retrans)
+				err = fmt.Errorf("%w: connect took %v and %d more SYNs", errLost, took, info.Total_retrans)
 			}
 			return err
 		}
@@ -298,166 +299,6 @@ func TestOneHost(t *testing.T) {
 	}
 }
 
-func TestSetLink(t *testing.T) {
-	netlabtest.Need(t)
-	n := newNetwork(t, pair()...)
-	server, client := n.Host("server"), n.Host("client")
-	reachable := func(want bool) {
-		t.Helper()
-		for _, a := range []string{"192.168.44.144", "2001:db8:44::144"} {
-			at := netip.AddrPortFrom(netip.MustParseAddr(a), 12500)
-			patience := 5 * time.Second
-			if !want {
-				patience = 100 * time.Millisecond
-			}
-			l, err := listen(server, netip.AddrPortFrom(netip.IPv6Unspecified(), 12500))
-			if err != nil {
-				t.Fatal(err)
-			}
-			err = connect(client, at, patience)
-			unix.Close(l)
-			if (err == nil) != want {
-				t.Errorf("connect to %v: %v", at, err)
-			}
-		}
-	}
-	set := func(h *Host, up bool) {
-		t.Helper()
-		begin := time.Now()
-		if err := h.SetLink(up); err != nil {
-			t.Error(err)
-		}
-		if took := time.Since(begin); took > 5*time.Second {
-			t.Errorf("SetLink(%v) took %v", up, took)
-		}
-	}
-	reachable(true)
-	set(server, false)
-	reachable(false)
-	set(server, false) // again, without effect
-	set(server, true)
-	reachable(true)
-	set(client, true) // is up
-	reachable(true)
-	set(client, false)
-	set(server, false)
-	set(client, true) // no carrier while the other end is down
-	reachable(false)
-	set(server, true)
-	reachable(true)
-}
-
-func TestSetLinkOfOneHost(t *testing.T) {
-	netlabtest.Need(t)
-	n := newNetwork(t, scenario.Host{Name: "only", Addresses: prefixes("192.168.44.144/24", "2001:db8:44::144/64")})
-	h := n.Host("only")
-	at := netip.MustParseAddrPort("[2001:db8:44::144]:12500")
-	if err := h.SetLink(false); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := listen(h, at); err != unix.EADDRNOTAVAIL {
-		t.Errorf("bind while lo is down: %v", err)
-	}
-	if err := h.SetLink(true); err != nil {
-		t.Fatal(err)
-	}
-	l, err := listen(h, at)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer unix.Close(l)
-	if err := connect(h, at, 5*time.Second); err != nil {
-		t.Errorf("connect: %v", err)
-	}
-}
-
-// netnsOf identifies the calling thread's network namespace.
-func netnsOf() (uint64, error) {
-	var st unix.Stat_t
-	err := unix.Stat("/proc/thread-self/ns/net", &st)
-	return st.Ino, err
-}
-
-func TestDoBringsTheThreadBack(t *testing.T) {
-	netlabtest.Need(t)
-	home, err := netnsOf()
-	if err != nil {
-		t.Fatal(err)
-	}
-	n := newNetwork(t, pair()...)
-	server, client := n.Host("server"), n.Host("client")
-	in := map[*Host]uint64{}
-	for _, h := range []*Host{server, client} {
-		if err := h.Do(func() (err error) { in[h], err = netnsOf(); return err }); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if in[server] == home || in[client] == home || in[server] == in[client] {
-		t.Fatalf("namespaces: home %d, %v", home, in)
-	}
-	var wg sync.WaitGroup
-	for range 32 {
-		wg.Go(func() {
-			for range 20 {
-				err := server.Do(func() error {
-					return client.Do(func() error {
-						if ns, err := netnsOf(); ns != in[client] || err != nil {
-							return fmt.Errorf("within Do within Do: namespace %d, %v", ns, err)
-						}
-						if unix.Gettid() == os.Getpid() {
-							return errors.New("Do runs on the main thread")
-						}
-						return nil
-					})
-				})
-				if ns, e := netnsOf(); err != nil || e != nil || ns != home {
-					t.Errorf("%v; after Do: namespace %d, want %d, %v", err, ns, home, e)
-				}
-				runtime.Gosched()
-			}
-		})
-	}
-	wg.Wait()
-	if ns := must(os.Stat("/proc/self/ns/net")).Sys().(*syscall.Stat_t).Ino; ns != home {
-		t.Errorf("the main thread is in namespace %d, want %d", ns, home)
-	}
-	for _, task := range must(filepath.Glob("/proc/self/task/*/ns/net")) {
-		var st unix.Stat_t
-		if err := unix.Stat(task, &st); err == nil && st.Ino != home {
-			t.Errorf("thread %s is still in another namespace", task)
-		}
-	}
-}
-
-func must[T any](v T, err error) T {
-	if err != nil {
-		panic(err)
-	}
-	return v
-}
-
-func TestDoPassesOnWhatHappened(t *testing.T) {
-	netlabtest.Need(t)
-	n := newNetwork(t, pair()...)
-	h := n.Host("server")
-	wrong := errors.New("wrong")
-	if err := h.Do(func() error { return wrong }); err != wrong {
-		t.Errorf("got %v", err)
-	}
-	if err := h.Do(func() error { runtime.Goexit(); return nil }); !errors.Is(err, errEnded) {
-		t.Errorf("a function that does not return: %v", err)
-	}
-	if err := n.Close(); err != nil {
-		t.Error(err)
-	}
-	if err := h.Do(func() error { return nil }); !errors.Is(err, unix.EBADF) {
-		t.Errorf("Do on a closed network: %v", err)
-	}
-	if err := n.Close(); err != nil {
-		t.Errorf("Close again: %v", err)
-	}
-}
-
 func TestDescriptors(t *testing.T) {
 	netlabtest.Need(t)
 	count := func() int { return len(must(os.ReadDir("/proc/self/fd"))) }
@@ -539,32 +380,4 @@ func TestProbe(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}
-}
-
-// onOwnThread must end a thread that it cannot put back; closing its way home
-// is how that happens here.
-func TestAThreadThatCannotReturnEnds(t *testing.T) {
-	netlabtest.Need(t)
-	n := newNetwork(t, pair()...)
-	var tid int
-	err := n.Host("server").Do(func() error {
-		tid = unix.Gettid()
-		for fd := 3; fd < 256; fd++ {
-			link, _ := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd))
-			if strings.HasPrefix(link, "net:") && fd != n.hosts[0].NS() && fd != n.hosts[1].NS() {
-				unix.Close(fd)
-			}
-		}
-		return nil
-	})
-	if !errors.Is(err, unix.EBADF) || !strings.Contains(err.Error(), "return from a host's network namespace") {
-		t.Fatalf("got %v", err)
-	}
-	task := fmt.Sprintf("/proc/self/task/%d", tid)
-	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); runtime.Gosched() {
-		if _, err := os.Stat(task); errors.Is(err, syscall.ENOENT) {
-			return
-		}
-	}
-	t.Error("the thread lives on in another namespace")
 }
