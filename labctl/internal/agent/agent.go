@@ -4,10 +4,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"slices"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 
+	"restartlab/labctl/internal/journal"
 	"restartlab/labctl/internal/scenario"
 )
 
@@ -33,7 +36,7 @@ func Main() int {
 	case spec.Keep != nil:
 		unix.CloseOnExec(connFD)
 		if p.lab != nil {
-			p.lab.send(Message{PID: os.Getpid()})
+			p.lab.send(Message{PID: os.Getpid(), Start: journal.Monotonic()})
 		}
 		p.greet(connFD, spec.Keep.Index)
 		p.echo(connFD)
@@ -59,7 +62,21 @@ func Visit(c *scenario.Client, out *os.File) int {
 // no garbage collection, which halves the cost of starting it. (Nothing that an
 // agent keeps grows.)
 func Environ() []string {
-	return append(os.Environ(), "GOMAXPROCS=1", "GOGC=off", "GOMEMLIMIT=16MiB")
+	return Override(os.Environ(), "GOMAXPROCS=1", "GOGC=off", "GOMEMLIMIT=16MiB")
+}
+
+// Override is the environment env with the NAME=value of set in it, each name
+// once: of two entries of one name, getenv(3) returns the first and shells the
+// last.
+func Override(env []string, set ...string) []string {
+	named := func(entry string) string {
+		name, _, _ := strings.Cut(entry, "=")
+		return name
+	}
+	kept := slices.DeleteFunc(slices.Clone(env), func(e string) bool {
+		return slices.ContainsFunc(set, func(s string) bool { return named(s) == named(e) })
+	})
+	return append(kept, set...)
 }
 
 // Channel makes a channel: the runner's end and the agent's.

@@ -51,8 +51,10 @@ type Message struct {
 	// is a child, so that a child lives on even if its parent is killed in
 	// the very act.
 	Child bool `json:"child,omitempty"`
-	// PID is the first that a forked child says: its own.
-	PID int `json:"pid,omitempty"`
+	// PID is the first that a forked child says: its own, and Start when
+	// that was, in CLOCK_MONOTONIC ns.
+	PID   int   `json:"pid,omitempty"`
+	Start int64 `json:"start,omitempty"`
 }
 
 // channel is the agent's end. It may be used from several goroutines.

@@ -118,7 +118,7 @@ func one(ctx context.Context, n int, item Item, o Options, name string, feed *fe
 	folder, err := newFolder(o, item.Name, name, now)
 	if err != nil {
 		feed.done(n, nil, "", err)
-		return Impossible
+		return Usage
 	}
 	file, err := os.OpenFile(filepath.Join(folder.path, JournalFile), os.O_CREATE|os.O_TRUNC|os.O_RDWR, 0o666)
 	if err != nil {
@@ -129,16 +129,17 @@ func one(ctx context.Context, n int, item Item, o Options, name string, feed *fe
 	header := journal.Header{Version: journal.Version, Labctl: o.Labctl, Started: now.Format(time.RFC3339Nano),
 		Machine: machine(), Scenario: journal.Scenario{Name: item.Name, File: item.File, Digest: item.Digest,
 			Text: item.Text, Title: item.Title, Lesson: item.Lesson, Set: item.Settings.Set, Command: item.Settings.Command}}
+	began := false      // the journal has a header
 	var end journal.Lab // how the lab ended, if it did
 	runErr := sandbox.Run(ctx, scenario.Plan{Labs: []scenario.Lab{item.Lab}}, header, file, func(e journal.Event) {
+		began = began || e.Header != nil
 		if e.LabInfo != nil {
 			end = *e.LabInfo
 		}
 		feed.event(n, e)
 	})
-	if refused := (*sandbox.Refused)(nil); errors.As(runErr, &refused) {
-		// There never was a lab, and nothing to report.
-		folder.discard()
+	if runErr != nil && !began {
+		folder.discard() // there never was a lab, and nothing to report
 		feed.done(n, nil, "", runErr)
 		return Impossible
 	}

@@ -20,6 +20,7 @@ type folder struct {
 	path string
 	made bool // by this run, and so its to remove
 	own  bool // below Reports, where latest points to the newest
+	base bool // Reports itself was made by this run
 }
 
 // newFolder makes the folder of a run. A folder that the user names may exist if
@@ -27,14 +28,16 @@ type folder struct {
 func newFolder(o Options, scenario, below string, now time.Time) (*folder, error) {
 	if o.Folder == "" {
 		base := filepath.Join(Reports, scenario+"-"+now.Format("20060102-150405"))
-		if err := os.MkdirAll(Reports, 0o777); err != nil {
+		err := os.Mkdir(Reports, 0o777)
+		made := err == nil
+		if err != nil && !errors.Is(err, fs.ErrExist) {
 			return nil, fmt.Errorf("make the folder of reports: %w; name another with --report DIR", err)
 		}
 		path := base
 		for n := 2; ; n++ {
 			err := os.Mkdir(path, 0o777)
 			if err == nil {
-				return &folder{path: path, made: true, own: true}, nil
+				return &folder{path: path, made: true, own: true, base: made}, nil
 			}
 			if !errors.Is(err, fs.ErrExist) {
 				return nil, fmt.Errorf("make the report folder: %w; name another with --report DIR", err)
@@ -63,8 +66,12 @@ func newFolder(o Options, scenario, below string, now time.Time) (*folder, error
 // discard removes what this run made, when there is nothing to report.
 func (f *folder) discard() {
 	os.Remove(filepath.Join(f.path, JournalFile))
+	// Folders go only if they are empty.
 	if f.made {
-		os.Remove(f.path) // only if empty
+		os.Remove(f.path)
+	}
+	if f.base {
+		os.Remove(Reports)
 	}
 }
 

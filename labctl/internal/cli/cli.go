@@ -43,7 +43,7 @@ func Main(argv []string, stdout, stderr *os.File) int {
 		}
 		fmt.Fprintln(stderr, message)
 		if code := new(exitError); errors.As(err, &code) {
-			return code.code
+			return max(code.code, a.code)
 		}
 		return campaign.Usage
 	}
@@ -72,6 +72,15 @@ type exitError struct {
 }
 
 func (e *exitError) Unwrap() error { return e.error }
+
+// written is for an error of writing results: the work was done, but nobody can
+// read of it.
+func written(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &exitError{campaign.Impossible, fmt.Errorf("write the results: %w", err)}
+}
 
 func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
@@ -118,7 +127,11 @@ func suggestion(cmd *cobra.Command, word string) string {
 func interruptible() (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(context.Background())
 	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	for _, s := range []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP} {
+		if !signal.Ignored(s) { // as nohup and a shell's "&" have it
+			signal.Notify(signals, s)
+		}
+	}
 	go func() {
 		<-signals
 		cancel()

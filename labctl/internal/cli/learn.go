@@ -27,7 +27,7 @@ func (a *app) list() *cobra.Command {
 			for _, i := range items {
 				rows = append(rows, view.Row{Name: i.Name, Text: inLanguage(i.Title, userLanguage())})
 			}
-			return view.List(a.stdout, a.terminal(a.stdout), rows)
+			return written(view.List(a.stdout, a.terminal(a.stdout), rows))
 		},
 	}
 }
@@ -54,7 +54,7 @@ func (a *app) explain() *cobra.Command {
 					lesson = "(this scenario has no lesson)"
 				}
 				if err := view.Prose(a.stdout, a.terminal(a.stdout), inLanguage(i.Title, lang), lesson); err != nil {
-					return err
+					return written(err)
 				}
 			}
 			return nil
@@ -66,7 +66,7 @@ func (a *app) explain() *cobra.Command {
 
 // userLanguage is zh for a Chinese locale, else en (locale(7)).
 func userLanguage() string {
-	for _, name := range []string{"LC_ALL", "LC_MESSAGES", "LANG"} {
+	for _, name := range []string{"LC_ALL", "LC_CTYPE", "LANG"} {
 		if v := os.Getenv(name); v != "" {
 			if strings.HasPrefix(v, "zh") {
 				return "zh"

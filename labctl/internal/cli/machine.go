@@ -27,7 +27,7 @@ func (a *app) doctor() *cobra.Command {
 				checks = append(checks, view.Check{Name: f.What, OK: f.OK, Why: f.Why})
 			}
 			if printErr := view.Checks(a.stdout, a.terminal(a.stdout), checks); printErr != nil {
-				return printErr
+				return written(printErr)
 			}
 			if err != nil {
 				return &exitError{campaign.Impossible, err}
@@ -55,7 +55,7 @@ complete them by, or of report.json.`,
 				}
 			}
 			_, err := a.stdout.Write(text)
-			return err
+			return written(err)
 		},
 	}
 }
@@ -67,8 +67,8 @@ func (a *app) version() *cobra.Command {
 		Example: "  labctl version",
 		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			fmt.Fprintf(a.stdout, "labctl %s (%s, %s/%s)\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
-			return nil
+			_, err := fmt.Fprintf(a.stdout, "labctl %s (%s, %s/%s)\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			return written(err)
 		},
 	}
 }

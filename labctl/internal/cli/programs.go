@@ -36,6 +36,9 @@ func (e *endpoint) parse(cmd *cobra.Command) (a netip.Addr, o scenario.Options, 
 	if a, err = netip.ParseAddr(e.address); err != nil {
 		return a, o, fmt.Errorf("--address %s: not an IPv4 or IPv6 address", e.address)
 	}
+	if a.Zone() != "" {
+		return a, o, fmt.Errorf("--address %s: addresses with a zone are not supported", e.address)
+	}
 	if e.port < 1 || e.port > 65535 {
 		return a, o, fmt.Errorf("--port %d: ports are 1 to 65535", e.port)
 	}

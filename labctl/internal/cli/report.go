@@ -19,6 +19,9 @@ func openJournal(name string) (*os.File, error) {
 	if info, err := os.Stat(name); err == nil && info.IsDir() {
 		name = filepath.Join(name, campaign.JournalFile)
 	}
+	if info, err := os.Stat(name); err == nil && !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s: not a file; name a report folder or its %s", name, campaign.JournalFile)
+	}
 	f, err := os.Open(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%s: no such journal; name a report folder or its %s", name, campaign.JournalFile)
@@ -53,7 +56,7 @@ bytes.`,
 				if err != nil {
 					return fmt.Errorf("%s: %w", f.Name(), err)
 				}
-				return write(a.stdout, r)
+				return written(write(a.stdout, r))
 			}
 			if folder == "" {
 				folder = filepath.Dir(f.Name())

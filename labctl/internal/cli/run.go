@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -86,6 +89,9 @@ func (a *app) campaign(items []campaign.Item, r running) error {
 	if write == nil && r.format != "text" {
 		return fmt.Errorf("--format %s: the formats are text, json, junit, tap and md", r.format)
 	}
+	// A reader that goes away, as head does, must not end the lab: writing then
+	// fails with EPIPE.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	ctx, stop := interruptible()
 	defer stop()
 	show := &screen{stderr: a.stderr, results: a.stdout, write: write}
@@ -105,7 +111,7 @@ func (a *app) campaign(items []campaign.Item, r running) error {
 		}
 	}
 	a.code = campaign.Run(ctx, items, campaign.Options{Folder: r.folder, Jobs: r.jobs, Labctl: version(), Now: time.Now}, show)
-	return show.close(cmp.Or(r.folder, campaign.Reports))
+	return written(show.close(cmp.Or(r.folder, campaign.Reports)))
 }
 
 // screen is a campaign.Show for people, and for machines beside it.
@@ -159,16 +165,22 @@ func (s *screen) Done(run int, r *report.Report, folder string, err error) {
 	}
 }
 
+func (s *screen) viewError() error {
+	if s.many != nil {
+		return s.many.Close()
+	}
+	return s.single.Close()
+}
+
 // close ends the view and writes the machine format. folder holds the reports of
 // several runs.
 func (s *screen) close(folder string) error {
 	if s.many != nil {
 		s.many.Done(folder)
-	} else if err := s.single.Close(); err != nil {
-		return fmt.Errorf("write to the terminal: %w", err)
 	}
-	if s.write == nil || len(s.reports) == 0 {
-		return nil
+	err := s.viewError()
+	if s.write != nil && len(s.reports) > 0 {
+		err = errors.Join(err, s.write(s.results, s.reports...))
 	}
-	return s.write(s.results, s.reports...)
+	return err
 }

@@ -201,17 +201,18 @@ type Step struct {
 // empty field was not looked at; an empty tally that is not nil was looked at
 // and found nothing.
 type Observed struct {
-	Result  string         `json:"result,omitempty"`  // "ok" or an errno's name
-	Bind    string         `json:"bind,omitempty"`    // "ok" or an errno's name
-	Listen  string         `json:"listen,omitempty"`  // "ok" or an errno's name
-	Connect string         `json:"connect,omitempty"` // "ok" or an errno's name; the last of several
-	Ready   string         `json:"ready,omitempty"`   // exec: what showed that it was ready
-	Exit    *int           `json:"exit,omitempty"`    // exit code
-	Signal  string         `json:"signal,omitempty"`  // the signal that ended the process
-	Lines   []string       `json:"lines,omitempty"`   // whole output lines, the last 200
-	Holders map[string]int `json:"holders,omitzero"`  // state -> sockets that held the port at the failed bind or listen
-	States  map[string]int `json:"states,omitzero"`   // state -> sockets on the lab's port
-	Queued  *int           `json:"queued,omitempty"`  // connections that no program has accepted
+	Result  string         `json:"result,omitempty"`       // "ok" or an errno's name
+	Bind    string         `json:"bind,omitempty"`         // "ok" or an errno's name
+	Listen  string         `json:"listen,omitempty"`       // "ok" or an errno's name
+	Connect string         `json:"connect,omitempty"`      // "ok" or an errno's name; the last of several
+	Ready   string         `json:"ready,omitempty"`        // exec: what showed that it was ready
+	Exit    *int           `json:"exit,omitempty"`         // exit code
+	Signal  string         `json:"signal,omitempty"`       // the signal that ended the process
+	Lines   []string       `json:"lines,omitempty"`        // whole output lines, the last 200
+	Unkept  int            `json:"lines_unkept,omitempty"` // lines beyond what is kept of one process
+	Holders map[string]int `json:"holders,omitzero"`       // state -> sockets that held the port at the failed bind or listen
+	States  map[string]int `json:"states,omitzero"`        // state -> sockets on the lab's port
+	Queued  *int           `json:"queued,omitempty"`       // connections that no program has accepted
 	Took    int64          `json:"took_ns,omitempty"`
 	// Failure says in words why the step did not succeed; empty if it did.
 	Failure string `json:"failure,omitempty"`

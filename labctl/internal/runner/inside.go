@@ -15,8 +15,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"os/signal"
+	"strconv"
 	"sync"
 	"syscall"
 
@@ -46,8 +48,7 @@ type Control struct {
 // all, whatever the verdicts; 3 when there is no lab to speak of.
 func Main() int {
 	start := journal.Monotonic()
-	unix.CloseOnExec(ControlFD)
-	unix.CloseOnExec(JournalFD)
+	keepFromPrograms()
 	control := json.NewDecoder(bufio.NewReader(os.NewFile(ControlFD, "control")))
 	var first Control
 	if err := control.Decode(&first); err != nil || first.Plan == nil && !first.Examine {
@@ -118,6 +119,25 @@ func obey(control *json.Decoder, cancel func()) {
 		}
 		if c.Cancel {
 			cancel()
+		}
+	}
+}
+
+// keepFromPrograms marks every descriptor but 0 to 2 to be closed in programs that
+// are started: the lab's own, and what whoever started labctl had left open. An
+// inherited listener would hold a port that no one sees opened.
+func keepFromPrograms() {
+	if unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC) == nil {
+		return
+	}
+	// Before Linux 5.11: one by one.
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		fatal(fmt.Errorf("list open descriptors: %w", err))
+	}
+	for _, e := range entries {
+		if fd, err := strconv.Atoi(e.Name()); err == nil && fd > 2 {
+			unix.CloseOnExec(fd)
 		}
 	}
 }

@@ -50,7 +50,8 @@ func (in *inside) run(ctx context.Context, plan scenario.Lab) {
 	if err != nil {
 		end.Verdict = journal.Error
 		end.Error = err.Error()
-		end.Refused = errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES)
+		// Is it this lab, or any? An empty one tells.
+		end.Refused = l.network == nil && netlab.Probe() != nil
 	}
 	l.record(journal.Event{Kind: journal.KindLab, LabInfo: &end})
 }
@@ -62,6 +63,9 @@ func (l *lab) up() error {
 		return fmt.Errorf("build the lab's hosts: %w", err)
 	}
 	l.network = network
+	for _, note := range network.Notes() {
+		l.record(journal.Event{Kind: journal.KindNote, Note: &journal.Note{Text: note}})
+	}
 	for _, h := range l.plan.Hosts {
 		host := network.Host(h.Name)
 		err := host.Do(func() (err error) {

@@ -15,16 +15,18 @@ type output struct {
 	fd      int // -1 at its end
 	stream  string
 	pending []byte
+	begun   []byte // the parts already told of the line that pending goes on
 }
 
 const (
-	longest    = 4096    // bytes of a line that come in one event
-	mostOutput = 4 << 20 // bytes of a process's output that are recorded
+	longest   = 4096    // bytes of a line that come in one event
+	mostBytes = 1 << 20 // of a process's output that are recorded
+	mostLines = 10_000
 )
 
-// readOutput reads once: a program that prints without end must not keep the
-// poller from the others.
-func (p *process) readOutput(o *output) { p.read(o, make([]byte, 32<<10)) }
+// readOutput reads once, and little: a program that prints without end must not
+// keep the poller from the others.
+func (p *process) readOutput(o *output) { p.read(o, make([]byte, longest)) }
 
 // drain reads what a process that is gone has left in its pipe. That is bounded by
 // the pipe's size, though a child that has the pipe too may go on writing.
@@ -61,7 +63,7 @@ func (p *process) read(o *output, buf []byte) int {
 	o.pending = append(o.pending, buf[:n]...)
 	for {
 		if i := bytes.IndexByte(o.pending, '\n'); i >= 0 && i <= longest {
-			p.line(o.stream, o.pending[:i], false)
+			p.line(o, o.pending[:i], false)
 			o.pending = o.pending[i+1:]
 			continue
 		}
@@ -72,7 +74,7 @@ func (p *process) read(o *output, buf []byte) int {
 		for cut > longest-utf8.UTFMax && !utf8.RuneStart(o.pending[cut]) {
 			cut--
 		}
-		p.line(o.stream, o.pending[:cut], true)
+		p.line(o, o.pending[:cut], true)
 		o.pending = o.pending[cut:]
 	}
 }
@@ -80,20 +82,30 @@ func (p *process) read(o *output, buf []byte) int {
 // flush journals a last line without an end.
 func (p *process) flush(o *output) {
 	if len(o.pending) > 0 {
-		p.line(o.stream, o.pending, false)
+		p.line(o, o.pending, false)
 		o.pending = nil
 	}
 }
 
-// line journals a line and keeps it for expectations. mu is held.
-func (p *process) line(stream string, b []byte, partial bool) {
+// line journals a line or a part of one, and keeps whole ones for expectations.
+// mu is held.
+func (p *process) line(o *output, b []byte, partial bool) {
 	p.lab.notify()
-	if p.kept += len(b) + 1; p.kept > mostOutput {
+	if p.kept += len(b) + 1; p.kept > mostBytes || len(p.lines) == mostLines {
 		p.unkept++
 		return
 	}
-	text := strings.ToValidUTF8(strings.TrimSuffix(string(b), "\r"), "\uFFFD")
-	p.lines = append(p.lines, text)
+	whole := append(o.begun, b...)
+	if o.begun = nil; partial {
+		o.begun = whole
+	} else {
+		p.lines = append(p.lines, text(whole))
+	}
 	p.lab.emit(p.event(journal.Event{Kind: journal.KindProcess,
-		Process: &journal.Process{Phase: journal.PhaseOutput, Stream: stream, Line: text, Partial: partial}}))
+		Process: &journal.Process{Phase: journal.PhaseOutput, Stream: o.stream, Line: text(b), Partial: partial}}))
+}
+
+// text is a line as the journal can hold it.
+func text(b []byte) string {
+	return strings.ToValidUTF8(strings.TrimSuffix(string(b), "\r"), "\uFFFD")
 }

@@ -23,10 +23,12 @@ type poller struct {
 	// that ForkExec itself waits for is taken from it. It guards what follows.
 	forking  sync.Mutex
 	children map[int]func(unix.WaitStatus) // by PID
-	// early are the ends of orphans that nobody had asked for yet; late are
-	// those to be told now.
-	early map[int]unix.WaitStatus
-	late  []func()
+	// awaited counts the children that have been announced and not adopted.
+	// Only then is the end of an unknown orphan kept, in early: it may be
+	// one of theirs. late are the ends to be told now.
+	awaited int
+	early   map[int]unix.WaitStatus
+	late    []func()
 
 	mu       sync.Mutex
 	handlers map[int]func() // by descriptor, called when it can be read
@@ -113,13 +115,38 @@ func (p *poller) start(path string, argv []string, attr *syscall.ProcAttr, exite
 	return pid, err
 }
 
-// adopt asks to be told of the end of a process that is not a child of this
-// one yet, but may become one when its parent dies, and may have ended already.
+// await announces a child of somebody else's, whose PID is not known yet. adopt
+// or giveUp follows.
+func (p *poller) await() {
+	p.forking.Lock()
+	defer p.forking.Unlock()
+	p.awaited++
+}
+
+// giveUp takes an await back: there is no such child.
+func (p *poller) giveUp() {
+	p.forking.Lock()
+	defer p.forking.Unlock()
+	p.arrived()
+}
+
+// arrived ends an await. forking is held.
+func (p *poller) arrived() {
+	if p.awaited--; p.awaited == 0 {
+		clear(p.early)
+	}
+}
+
+// adopt asks to be told of the end of an awaited process, which is not a child
+// of this one yet, but may become one when its parent dies, and may have ended
+// already.
 func (p *poller) adopt(pid int, exited func(unix.WaitStatus)) {
 	p.forking.Lock()
 	defer p.forking.Unlock()
-	if status, ok := p.early[pid]; ok {
-		delete(p.early, pid)
+	status, ended := p.early[pid]
+	delete(p.early, pid)
+	p.arrived()
+	if ended {
 		p.late = append(p.late, func() { exited(status) })
 		p.wakeUp()
 		return
@@ -134,6 +161,18 @@ func (p *poller) disown(pid int) {
 	delete(p.children, pid)
 }
 
+// vanished reports whether an adopted process has ended without this one's being
+// told, since its parent was; it is disowned then.
+func (p *poller) vanished(pid int) bool {
+	p.forking.Lock()
+	defer p.forking.Unlock()
+	if p.children[pid] == nil || unix.Kill(pid, 0) != unix.ESRCH {
+		return false
+	}
+	delete(p.children, pid)
+	return true
+}
+
 func (p *poller) reap() {
 	var count [8]byte
 	unix.Read(p.wake, count[:])
@@ -146,7 +185,7 @@ func (p *poller) reap() {
 		p.late = nil
 		if pid > 0 {
 			delete(p.children, pid)
-			if exited == nil {
+			if exited == nil && p.awaited > 0 {
 				p.early[pid] = status
 			}
 		}

@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -37,9 +37,9 @@ type process struct {
 	connected    int    // how many were made
 	refusal      string // the last refused bind, listen or connect, in words
 	holders      map[string]int
-	lines        []string
-	kept         int // bytes of them
-	unkept       int // lines beyond mostOutput, not recorded
+	lines        []string // whole ones
+	kept         int      // bytes of them
+	unkept       int      // lines beyond what is kept
 
 	exited bool
 	exit   *int
@@ -103,6 +103,13 @@ func (l *lab) launch(spec *scenario.Program) (*process, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	err = l.network.Host(spec.Host).Do(func() (err error) {
+		// Without root the inside has capabilities that its user has not,
+		// and an exec would hand the ambient ones on: the lab's programs
+		// are to be refused what that user is refused (capabilities(7)).
+		// EINVAL: before Linux 4.3 there are none.
+		if err := unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0); err != nil && err != unix.EINVAL {
+			return fmt.Errorf("drop the lab's own capabilities: %w", err)
+		}
 		p.pid, err = l.poller.start(path, argv, attr, p.ended)
 		return err
 	})
@@ -145,14 +152,11 @@ func command(spec *scenario.Program) (path string, argv []string, attr *syscall.
 		attr.Env = agent.Environ()
 		return "/proc/self/exe", []string{"labctl", "agent"}, attr, nil
 	}
-	attr.Env = append(os.Environ(), e.Env...)
+	attr.Env = agent.Override(os.Environ(), e.Env...)
 	attr.Dir = e.Dir
 	path = e.Argv[0]
 	if !strings.Contains(path, "/") {
-		if path, err = exec.LookPath(path); err != nil {
-			return "", nil, nil, fmt.Errorf("start %s: no program of this name in PATH", e.Argv[0])
-		}
-		if path, err = filepath.Abs(path); err != nil {
+		if path, err = find(path, attr.Env); err != nil {
 			return "", nil, nil, err
 		}
 	}
@@ -162,6 +166,25 @@ func command(spec *scenario.Program) (path string, argv []string, attr *syscall.
 		}
 	}
 	return path, e.Argv, attr, nil
+}
+
+// find looks a program up in the PATH that it will itself be given.
+func find(name string, env []string) (string, error) {
+	i := slices.IndexFunc(env, func(e string) bool { return strings.HasPrefix(e, "PATH=") })
+	if i < 0 {
+		return "", fmt.Errorf("start %s: its environment has no PATH; name it by its path", name)
+	}
+	list := strings.TrimPrefix(env[i], "PATH=")
+	for _, dir := range filepath.SplitList(list) {
+		path, err := filepath.Abs(filepath.Join(dir, name))
+		if err != nil {
+			return "", err
+		}
+		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() && unix.Access(path, unix.X_OK) == nil {
+			return path, nil
+		}
+	}
+	return "", fmt.Errorf("start %s: no program of this name in its PATH (%s)", name, list)
 }
 
 func credential(name string) (*syscall.Credential, error) {
@@ -238,8 +261,14 @@ func (p *process) hangUp() {
 	defer p.lab.mu.Unlock()
 	p.lab.poller.forget(p.channel)
 	p.channel = -1
-	if p.parent != nil && p.pid != 0 && !p.parent.exited && !p.exited {
+	switch {
+	case p.parent == nil || p.exited:
+	case p.pid == 0:
+		p.lab.poller.giveUp() // its parent died before there was a child
+	case !p.parent.exited:
 		p.lab.poller.disown(p.pid)
+		p.gone()
+	case p.lab.poller.vanished(p.pid): // its parent reaped it, and died too
 		p.gone()
 	}
 }
@@ -254,7 +283,7 @@ func (p *process) heard(m agent.Message, oob []byte) {
 		p.forking(oob)
 	}
 	if m.PID != 0 {
-		p.forked(m.PID)
+		p.forked(m.PID, m.Start-l.epoch)
 	}
 	if m.Syscall == nil {
 		return
@@ -311,6 +340,7 @@ func (p *process) forking(oob []byte) {
 	}
 	unix.SetNonblock(fds[0], true)
 	child := &process{lab: p.lab, spec: p.spec, parent: p, channel: fds[0]}
+	p.lab.poller.await()
 	if err := child.watch(); err != nil {
 		fatal(err)
 	}
@@ -318,11 +348,11 @@ func (p *process) forking(oob []byte) {
 
 // forked is the first word of a forked child: from now on it is a process of
 // the lab.
-func (p *process) forked(pid int) {
+func (p *process) forked(pid int, t int64) {
 	p.pid = pid
 	p.lab.poller.adopt(pid, p.ended)
 	p.lab.processes = append(p.lab.processes, p)
-	p.lab.emit(p.event(journal.Event{Kind: journal.KindProcess, Process: &journal.Process{
+	p.lab.emit(p.event(journal.Event{T: t, Kind: journal.KindProcess, Process: &journal.Process{
 		Phase: journal.PhaseStart, Argv: []string{"labctl", "agent"}, Parent: p.parent.pid, UID: os.Geteuid()}}))
 }
 
@@ -361,7 +391,8 @@ func (p *process) gone() {
 	p.exited = true
 	if p.unkept > 0 {
 		p.lab.emit(p.event(journal.Event{Kind: journal.KindNote, Note: &journal.Note{Text: fmt.Sprintf(
-			"%s printed more than is kept of one process (%d MiB): %d lines are not recorded", p.spec.Name, mostOutput>>20, p.unkept)}}))
+			"%s printed more than is kept of one process (%d lines, %d MiB): %d lines are not recorded",
+			p.spec.Name, mostLines, mostBytes>>20, p.unkept)}}))
 	}
 	p.lab.emit(p.event(journal.Event{Kind: journal.KindProcess,
 		Process: &journal.Process{Phase: journal.PhaseExit, Exit: p.exit, Signal: p.signal}}))

@@ -60,15 +60,13 @@ func (l *lab) start(s *scenario.Step, toEnd bool) (journal.Observed, error) {
 	var shown string
 	var tableErr error
 	err = l.await(l.ctx, l.began[s.ID]+int64(s.Within), func() (bool, time.Duration) {
-		if p.exited {
-			return true, 0
-		}
 		if toEnd {
-			return false, 0
+			return p.exited, 0
 		}
 		var again time.Duration
 		shown, again, tableErr = ready(p)
-		return shown != "" || tableErr != nil, again
+		over := p.exited && !(spec.Exec != nil && p.exit != nil && *p.exit == 0) // 0: it may have left a daemon
+		return shown != "" || over || tableErr != nil, again
 	})
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -81,12 +79,16 @@ func (l *lab) start(s *scenario.Step, toEnd bool) (journal.Observed, error) {
 		seen.Failure = fmt.Sprintf("%s did not exit within %s", s.Program, s.Within)
 	case err == errDeadline:
 		seen.Failure = fmt.Sprintf("%s was not ready within %s: %s", s.Program, s.Within, notReady(spec))
+		if p.exited {
+			seen.Failure += "; " + p.end()
+		}
 	case p.refusal != "":
 		seen.Failure = p.refusal
+	case shown != "" && spec.Exec != nil:
 	case p.exited && (p.signal != "" || *p.exit != 0):
 		seen.Failure = p.end()
 	case p.exited && !toEnd && shown == "" && spec.Client == nil:
-		seen.Failure = p.end() + " before it was ready: " + notReady(spec) + " (a lab's program stays in the foreground)"
+		seen.Failure = p.end() + " before it was ready: " + notReady(spec)
 	}
 	if seen.Failure != "" && !toEnd && spec.Exec != nil && spec.Exec.Ready.Port != 0 {
 		seen.Failure += l.onPort(spec.Host, spec.Exec.Ready.Port)
@@ -203,7 +205,7 @@ func (l *lab) listeners(spec *scenario.Program) (rows []journal.Socket) {
 // is held.
 func (p *process) seen() journal.Observed {
 	return journal.Observed{Bind: p.bind, Listen: p.listen, Connect: p.connect, Holders: p.holders,
-		Exit: p.exit, Signal: p.signal, Lines: p.lines[:len(p.lines):len(p.lines)]}
+		Exit: p.exit, Signal: p.signal, Lines: p.lines[:len(p.lines):len(p.lines)], Unkept: p.unkept}
 }
 
 // end says how the process ended.

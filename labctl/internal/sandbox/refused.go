@@ -36,6 +36,12 @@ func (r *Refused) Unwrap() error { return r.Err }
 
 // refusedStart explains a failure to start the inside.
 func refusedStart(err error, rootless bool) error {
+	switch {
+	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES), errors.Is(err, unix.ENOSPC),
+		errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOSYS), errors.Is(err, unix.EUSERS):
+	default: // of processes, memory, descriptors: nothing that is about labs
+		return fmt.Errorf("start the lab: %w", err)
+	}
 	what := "make PID, mount and network namespaces"
 	if rootless {
 		what = "make a user namespace with PID, mount and network namespaces in it"

@@ -57,12 +57,17 @@ func Run(ctx context.Context, plan scenario.Plan, header journal.Header, out io.
 
 	told := make(chan error, 1)
 	go func() { told <- in.tell(runner.Control{Plan: &plan}) }()
-	stopped := context.AfterFunc(ctx, func() {
+	stop := context.AfterFunc(ctx, func() {
 		in.tell(runner.Control{Cancel: true}) // a failure means that it has ended
-		// It answers within its own deadlines, or not at all.
-		time.AfterFunc(cancelGrace, in.kill)
+		grace := time.NewTimer(cancelGrace)   // it answers within its own deadlines, or not at all
+		defer grace.Stop()
+		select {
+		case <-grace.C:
+			in.kill()
+		case <-in.over:
+		}
 	})
-	defer stopped()
+	defer stop()
 
 	readErr := in.carry(out, see)
 	if readErr != nil {
@@ -86,15 +91,18 @@ const cancelGrace = 15 * time.Second
 
 // insider is an inside that runs.
 type insider struct {
-	pid     int
-	exited  chan error
 	control *os.File // write end
 	journal *os.File // read end
 	stray   *os.File // read end of its stdout and stderr
 
-	mu sync.Mutex // one control line at a time
+	telling sync.Mutex // one control line at a time
 
-	kill func()
+	mu     sync.Mutex
+	pid    int  // another's, perhaps, once it is reaped
+	reaped bool // guarded by mu
+
+	over chan struct{} // closed when it is reaped; exit is set then
+	exit error
 }
 
 // start runs this program again as PID 1 of new namespaces. With rootless it
@@ -131,7 +139,7 @@ func start(rootless bool, argv ...string) (*insider, error) {
 		attr.Sys.GidMappings = []syscall.SysProcIDMap{{ContainerID: os.Getegid(), HostID: os.Getegid(), Size: 1}}
 		attr.Sys.AmbientCaps = []uintptr{unix.CAP_NET_BIND_SERVICE, unix.CAP_NET_ADMIN, unix.CAP_NET_RAW, unix.CAP_SYS_ADMIN}
 	}
-	in := &insider{exited: make(chan error, 1), control: control.write, journal: journalPipe.read, stray: stray.read}
+	in := &insider{over: make(chan struct{}), control: control.write, journal: journalPipe.read, stray: stray.read}
 	started := make(chan error)
 	go func() {
 		// Pdeathsig is the death of this thread: it lives as long as the
@@ -142,15 +150,24 @@ func start(rootless bool, argv ...string) (*insider, error) {
 		in.pid = pid
 		started <- err
 		if err == nil {
-			in.exited <- in.reap()
+			in.exit = in.reap()
+			close(in.over)
 		}
 	}()
 	if err := <-started; err != nil {
 		closeAll(control.write, journalPipe.read, stray.read)
 		return nil, refusedStart(err, rootless)
 	}
-	in.kill = sync.OnceFunc(func() { unix.Kill(in.pid, unix.SIGKILL) })
 	return in, nil
+}
+
+// kill ends the inside and all that is in it, if it has not ended.
+func (in *insider) kill() {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if !in.reaped {
+		unix.Kill(in.pid, unix.SIGKILL)
+	}
 }
 
 type pipe struct{ read, write *os.File }
@@ -175,8 +192,8 @@ func (in *insider) tell(c runner.Control) error {
 	if err != nil {
 		return fmt.Errorf("write the plan: %w", err)
 	}
-	in.mu.Lock()
-	defer in.mu.Unlock()
+	in.telling.Lock()
+	defer in.telling.Unlock()
 	if _, err := in.control.Write(append(line, '\n')); err != nil {
 		return fmt.Errorf("hand the plan to the lab: %w", err)
 	}
@@ -212,12 +229,19 @@ func (in *insider) reap() error {
 	io.Copy(&tail, io.LimitReader(in.stray, 64<<10))
 	io.Copy(io.Discard, in.stray)
 	in.stray.Close()
+	// Its number stays its own until it is reaped: wait first, then reap under
+	// the lock that kill takes.
+	for unix.Waitid(unix.P_PID, in.pid, nil, unix.WEXITED|unix.WNOWAIT, nil) == unix.EINTR {
+	}
+	in.mu.Lock()
 	var status unix.WaitStatus
 	for {
 		if _, err := unix.Wait4(in.pid, &status, 0, nil); err != unix.EINTR {
 			break
 		}
 	}
+	in.reaped = true
+	in.mu.Unlock()
 	said := strings.TrimSpace(tail.String())
 	switch {
 	case status.Signaled():
@@ -238,4 +262,7 @@ func after(said string) string {
 	return ": " + said
 }
 
-func (in *insider) wait() error { return <-in.exited }
+func (in *insider) wait() error {
+	<-in.over
+	return in.exit
+}

@@ -199,11 +199,10 @@ func TestKill(t *testing.T) {
 	}
 }
 
-// machineState is what a lab must not change on the machine: the interfaces of
-// its network namespace and its mounts.
+// machineState is what a lab could leave on the machine: interfaces of the names
+// that labs use, and mounts of /proc. (Others may mount and unmount meanwhile.)
 func machineState(t *testing.T) string {
 	t.Helper()
-	var state strings.Builder
 	mounts, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
 		t.Fatal(err)
@@ -212,10 +211,17 @@ func machineState(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	state.Write(mounts)
+	var state strings.Builder
+	for line := range strings.Lines(string(mounts)) {
+		if f := strings.Fields(line); f[4] == "/proc" {
+			state.WriteString(line)
+		}
+	}
 	for line := range strings.Lines(string(links)) {
-		name, _, _ := strings.Cut(line, ":")
-		state.WriteString(strings.TrimSpace(name) + "\n")
+		name, _, _ := strings.Cut(strings.TrimSpace(line), ":")
+		if name == "eth0" || strings.HasPrefix(name, "veth") {
+			state.WriteString(name + "\n")
+		}
 	}
 	return state.String()
 }

@@ -1,6 +1,7 @@
 package scenario
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -96,7 +97,7 @@ func (e *Expect) Check(o *journal.Observed) []journal.Mismatch {
 		word := func(field, want, got string) {
 			if want != "" && want != got {
 				if got == "" {
-					got = "not seen"
+					got = "nothing"
 				}
 				miss(field, want, got)
 			}
@@ -110,7 +111,7 @@ func (e *Expect) Check(o *journal.Observed) []journal.Mismatch {
 			switch {
 			case want == nil:
 			case got == nil:
-				miss(field, want.String(), "not seen")
+				miss(field, want.String(), "nothing")
 			case !want.Holds(int64(*got)):
 				miss(field, want.String(), strconv.Itoa(*got))
 			}
@@ -123,6 +124,9 @@ func (e *Expect) Check(o *journal.Observed) []journal.Mismatch {
 			got := "no output"
 			if len(o.Lines) > 0 {
 				got = "output " + quoted(o.Lines)
+			}
+			if o.Unkept > 0 {
+				got += fmt.Sprintf(", and %d lines beyond what is kept of one process", o.Unkept)
 			}
 			miss("lines", strconv.Quote(line), got)
 		}
@@ -141,7 +145,7 @@ func (t Tally) check(field string, got map[string]int, miss func(field, want, go
 		return
 	}
 	if got == nil {
-		miss(field, t.String(), "not seen")
+		miss(field, t.String(), "nothing")
 		return
 	}
 	for _, k := range sorted(t) {
@@ -179,10 +183,18 @@ func missing(want, got []string) (line string, ok bool) {
 	return "", false
 }
 
+// quoted shows the last lines of an output, shortened.
 func quoted(lines []string) string {
-	q := make([]string, len(lines))
-	for i, l := range lines {
-		q[i] = strconv.Quote(l)
+	const most, longest = 8, 200
+	var q []string
+	if more := len(lines) - most; more > 0 {
+		q, lines = append(q, fmt.Sprintf("(%d lines before)", more)), lines[more:]
+	}
+	for _, l := range lines {
+		if r := []rune(l); len(r) > longest {
+			l = string(r[:longest]) + "..."
+		}
+		q = append(q, strconv.Quote(l))
 	}
 	return strings.Join(q, ", ")
 }

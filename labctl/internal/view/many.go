@@ -244,5 +244,5 @@ func (m *Many) Done(reportPath string) {
 		}
 		lines = append(lines, each(m.page.wrap(word, "  ", text), m.page.bad)...)
 	}
-	m.screen.print(append(lines, m.page.path(reportPath)...)...)
+	m.screen.print(append(lines, m.page.path("reports", reportPath)...)...)
 }

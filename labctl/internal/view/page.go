@@ -137,15 +137,15 @@ func (p page) advice(l *lab) []string {
 }
 
 // path is the report's, last and whole.
-func (p page) path(report string) []string {
+func (p page) path(what, report string) []string {
 	if report == "" {
 		return nil
 	}
 	report = clean(report)
-	if p.Width > 0 && width("report: "+report) > p.Width {
-		return []string{"report:", report}
+	if p.Width > 0 && width(what+": "+report) > p.Width {
+		return []string{what + ":", report}
 	}
-	return []string{"report: " + report}
+	return []string{what + ": " + report}
 }
 
 // fit cuts s to columns, with a sign that it is cut.

@@ -249,5 +249,5 @@ func (v *View) Done(reportPath string) {
 	defer v.mu.Unlock()
 	v.print("")
 	v.print(v.page.verdict(&v.lab)...)
-	v.print(v.page.path(reportPath)...)
+	v.print(v.page.path("report", reportPath)...)
 }
