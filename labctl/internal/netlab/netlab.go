@@ -22,6 +22,7 @@ import (
 	"net/netip"
 	"runtime"
 	"slices"
+	"sync"
 
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
@@ -70,32 +71,38 @@ func New(hosts []scenario.Host) (*Network, error) {
 
 // build makes everything. It leaves the calling thread in one of the hosts.
 func (n *Network) build(hosts []scenario.Host) error {
-	var sockets []*socket
-	defer func() {
-		for _, s := range sockets {
-			s.close()
-		}
-	}()
 	if !kernelHasIPv6() {
 		n.dropIPv6()
 	}
-	for i, h := range n.hosts {
-		var err error
-		if h.ns, err = netns.New(); err != nil {
-			return fmt.Errorf("make a network namespace for host %s: %w%s", h.name, err, namespaceHint(err))
-		}
-		s, err := openSocket()
-		if err != nil {
-			return fmt.Errorf("open a netlink socket on host %s: %w", h.name, err)
-		}
-		sockets = append(sockets, s)
-		if note := pinCongestionControl(h.name, hosts[i].Sysctls); note != "" {
-			n.notes = append(n.notes, note)
-		}
-		if err := setAll(h.name, hosts[i].Sysctls, func(name string) bool { return !ofLink(name) }); err != nil {
-			return err
-		}
+	// The kernel makes two namespaces at once on two CPUs: the second on a
+	// thread of its own.
+	sockets := make([]*socket, len(n.hosts))
+	notes := make([]string, len(n.hosts))
+	errs := make([]error, len(n.hosts))
+	one := func(i int) {
+		sockets[i], notes[i], errs[i] = n.hosts[i].make(hosts[i].Sysctls)
 	}
+	var others sync.WaitGroup
+	for i := 1; i < len(hosts); i++ {
+		others.Go(func() {
+			if err := onOwnThread(func() error { one(i); return nil }); err != nil {
+				errs[i] = errors.Join(errs[i], err)
+			}
+		})
+	}
+	one(0)
+	others.Wait()
+	defer func() {
+		for _, s := range sockets {
+			if s != nil {
+				s.close()
+			}
+		}
+	}()
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	n.notes = append(n.notes, slices.DeleteFunc(notes, func(s string) bool { return s == "" })...)
 	if len(n.hosts) == 2 {
 		if err := sockets[0].do(makeLink(n.hosts[0].end, n.hosts[1].end, int(n.hosts[1].ns))); err != nil {
 			return explained(err)
@@ -123,6 +130,20 @@ func (n *Network) build(hosts []scenario.Host) error {
 		}
 	}
 	return nil
+}
+
+// make makes the host's namespace and sets what is set before any interface is
+// up. It leaves the calling thread in the namespace. The socket, if there is
+// one, is the caller's to close.
+func (h *Host) make(sysctls []scenario.Sysctl) (s *socket, note string, err error) {
+	if h.ns, err = netns.New(); err != nil {
+		return nil, "", fmt.Errorf("make a network namespace for host %s: %w%s", h.name, err, namespaceHint(err))
+	}
+	if s, err = openSocket(); err != nil {
+		return nil, "", fmt.Errorf("open a netlink socket on host %s: %w", h.name, err)
+	}
+	note = pinCongestionControl(h.name, sysctls)
+	return s, note, setAll(h.name, sysctls, func(name string) bool { return !ofLink(name) })
 }
 
 // dropIPv6 takes the IPv6 addresses away and notes it.
