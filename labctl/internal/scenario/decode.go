@@ -83,18 +83,18 @@ func (p *problems) syntax(err error) {
 }
 
 func (p *problems) syntaxAt(e *yaml.LoadError) {
-	says, todo := e.Message, ""
+	says, advice := e.Message, ""
 	switch {
 	case strings.Contains(says, "mapping values are not allowed"):
-		todo = "; a text that holds \": \" needs quotes, and a key a line of its own"
+		advice = "; a text that holds \": \" needs quotes, and a key a line of its own"
 	case strings.Contains(says, "cannot start any token"):
-		todo = "; indent with spaces, not tabs, and quote a text that begins with @, ` or %"
+		advice = "; indent with spaces, not tabs, and quote a text that begins with @, ` or %"
 	case strings.Contains(says, "did not find expected"):
-		todo = "; is the indentation that of the lines above, and every bracket and quote closed?"
+		advice = "; is the indentation that of the lines above, and every bracket and quote closed?"
 	}
 	p.list = append(p.list, Problem{
 		File: p.file, Line: e.Mark.Line, Column: max(1, e.Mark.Column),
-		Message: "this is not YAML: " + says + todo, Source: p.source(e.Mark.Line),
+		Message: "this is not YAML: " + says + advice, Source: p.source(e.Mark.Line),
 	})
 }
 

@@ -312,12 +312,23 @@ func (c *compiler) planned(name string) *Program {
 	return nil
 }
 
+// compact is a duration as people write it: "1h", not "1h0m0s".
+func compact(d time.Duration) string {
+	s := d.String()
+	for _, zero := range []string{"m0s", "h0m"} {
+		if strings.HasSuffix(s, zero) {
+			s = s[:len(s)-2]
+		}
+	}
+	return s
+}
+
 // id is the step's id: its own or its verb and object, numbered from the
 // second on.
 func (u *unroller) id(f *stepForm, s *Step) string {
 	wanted := strings.TrimSpace(s.Verb + " " + s.Program + s.Host)
 	if s.For > 0 {
-		wanted += " " + s.For.String()
+		wanted += " " + compact(s.For)
 	}
 	if f.ID != nil {
 		wanted = f.ID.V
