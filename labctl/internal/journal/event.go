@@ -26,6 +26,9 @@ const (
 	KindProcess Kind = "process" // a process started, printed a line, was signalled, exited
 	KindSyscall Kind = "syscall" // a socket call of one of the lab's own programs returned
 	KindSockets Kind = "sockets" // a host's socket table
+	KindState   Kind = "state"   // a socket changed its TCP state
+	KindSegment Kind = "segment" // a TCP segment left or reached a host
+	KindLoss    Kind = "loss"    // an observer could not keep up: events are missing
 	KindNote    Kind = "note"    // anything a reader should know, such as a fallback
 )
 
@@ -56,6 +59,9 @@ type Event struct {
 	Process *Process `json:"process,omitempty"`
 	Syscall *Syscall `json:"syscall,omitempty"`
 	Sockets *Sockets `json:"sockets,omitempty"`
+	State   *State   `json:"state,omitempty"`
+	Segment *Segment `json:"segment,omitempty"`
+	Loss    *Loss    `json:"loss,omitempty"`
 	Note    *Note    `json:"note,omitempty"`
 }
 
@@ -157,7 +163,10 @@ const (
 
 // Lab opens and closes a lab.
 type Lab struct {
-	Phase   Phase   `json:"phase"` // begin, end
+	Phase Phase `json:"phase"` // begin, end
+	// Wall is CLOCK_REALTIME in ns since 1970, read together with Event.T: at
+	// begin and end, what joins the two clocks.
+	Wall    int64   `json:"wall_ns,omitempty"`
 	Port    uint16  `json:"port,omitempty"`
 	Steps   int     `json:"steps,omitempty"`   // begin: how many there are
 	Verdict Verdict `json:"verdict,omitempty"` // end
@@ -324,6 +333,64 @@ type Socket struct {
 	Cookie    uint64 `json:"cookie"`
 	Interface uint32 `json:"interface,omitempty"` // SO_BINDTODEVICE
 	V6Only    *bool  `json:"v6only,omitempty"`    // IPv6 listeners and bound sockets, where the kernel says
+}
+
+// State is one transition of one socket.
+type State struct {
+	// Cookie identifies the socket, as in SocketFacts; a TIME_WAIT keeps the
+	// cookie of the socket it was.
+	Cookie uint64         `json:"cookie"`
+	Local  netip.AddrPort `json:"local,omitzero"`
+	Remote netip.AddrPort `json:"remote,omitzero"`
+	// From and To are states as in Socket.State; CLOSE is no socket any more,
+	// or none yet.
+	From string `json:"from"`
+	To   string `json:"to"`
+	// Source says who saw it: SourceKernel (a tracepoint at the moment of the
+	// change), SourceDiag (a look into the socket table: the change was before
+	// Event.T) or SourceInferred (worked out from segments and calls).
+	Source string `json:"source"`
+	// Why tells what the source knows of the cause: "timer" when a TIME_WAIT
+	// ran out, "reset", "reused" for a TIME_WAIT taken over by a new
+	// connection; empty if it tells nothing.
+	Why string `json:"why,omitempty"`
+	// Due is when the kernel will let a TIME_WAIT go at the latest, ns on the
+	// journal's clock, as known at its birth; 0 if not known.
+	Due int64 `json:"due,omitempty"`
+}
+
+// The sources of a State.
+const (
+	SourceKernel   = "kernel"
+	SourceDiag     = "sockdiag"
+	SourceInferred = "inferred"
+)
+
+// Segment is a TCP segment as a host's interface saw it. One that crosses the
+// link is recorded twice: leaving one host and reaching the other.
+type Segment struct {
+	Interface string         `json:"interface"`
+	Out       bool           `json:"out"` // it leaves the host; else it reaches it
+	From      netip.AddrPort `json:"from"`
+	To        netip.AddrPort `json:"to"`
+	Flags     []string       `json:"flags"` // SYN, ACK, FIN, RST, PSH, URG, ECE, CWR, in this order
+	Seq       uint32         `json:"seq"`   // as on the wire
+	Ack       uint32         `json:"ack,omitempty"`
+	Window    uint16         `json:"window"`
+	Length    int            `json:"length"`            // payload bytes
+	Options   []string       `json:"options,omitempty"` // "mss 1460", "sackOK", "ts 1 2", "wscale 7"
+	// Wall is the kernel's time stamp, CLOCK_REALTIME ns since 1970; Event.T
+	// is the same moment on the journal's clock.
+	Wall int64 `json:"wall_ns"`
+	// Frame is the packet from its link layer on, cut at 256 bytes of Size.
+	Frame []byte `json:"frame"`
+	Size  int    `json:"size"`
+}
+
+// Loss says that an observer dropped events between the last one and this.
+type Loss struct {
+	Observer string `json:"observer"` // "capture", "trace"
+	Count    int    `json:"count"`
 }
 
 // Note is a remark of the program about the run itself.
