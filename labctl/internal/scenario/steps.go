@@ -176,8 +176,8 @@ func (u *unroller) step(f *stepForm) {
 	kind := u.act(f, &s)
 	s.ID = u.id(f, &s)
 	u.expectation(f, &s, kind)
-	if f.Wait != nil && f.Wait.Until != nil && s.Written == nil {
-		s.Written = u.json(f.Wait.Until.node)
+	if f.Wait != nil && f.Wait.Until != nil {
+		s.Written = joined(u.json(f.Wait.Until.node), s.Written)
 	}
 	u.size += len(s.Written)
 	u.follow(f, &s)
