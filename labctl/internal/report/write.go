@@ -2,8 +2,10 @@ package report
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 )
@@ -25,6 +27,9 @@ func WriteDir(dir string, r *Report) error {
 			return fmt.Errorf("make %s: %w", f.name, err)
 		}
 		if err := replace(filepath.Join(dir, f.name), b.Bytes()); err != nil {
+			if inner := (*fs.PathError)(nil); errors.As(err, &inner) {
+				err = inner.Err // not the temporary name
+			}
 			return fmt.Errorf("write %s: %w", filepath.Join(dir, f.name), err)
 		}
 	}
