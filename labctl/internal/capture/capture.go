@@ -37,17 +37,17 @@ const (
 	mostWaiting = 100_000
 )
 
-// Observer reads the taps of all hosts of an inside, on one thread. It lives as
-// long as its process.
+// Observer reads the taps of all hosts of an inside, on one thread.
 type Observer struct {
 	epoll  int
 	stamps *stamps
 	mu     sync.Mutex
 	taps   map[int]*Tap // by descriptor
+	done   chan struct{}
 }
 
-// NewObserver starts one. It has no taps yet. Until the process ends, the machine
-// stamps frames.
+// NewObserver starts one. It has no taps yet. Until it is closed, or the process
+// ends, the machine stamps frames.
 func NewObserver() (*Observer, error) {
 	stamps, err := newStamps()
 	if err != nil {
@@ -55,11 +55,21 @@ func NewObserver() (*Observer, error) {
 	}
 	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
+		unix.Close(stamps.socket)
 		return nil, fmt.Errorf("epoll_create1: %w", err)
 	}
-	o := &Observer{epoll: epoll, stamps: stamps, taps: map[int]*Tap{}}
+	o := &Observer{epoll: epoll, stamps: stamps, taps: map[int]*Tap{}, done: make(chan struct{})}
 	go o.loop()
 	return o, nil
+}
+
+// Close ends an observer whose taps are closed.
+func (o *Observer) Close() {
+	// A socket that can be written to wakes the loop.
+	unix.EpollCtl(o.epoll, unix.EPOLL_CTL_ADD, o.stamps.socket, &unix.EpollEvent{Events: unix.EPOLLOUT, Fd: int32(o.stamps.socket)})
+	<-o.done
+	unix.Close(o.epoll)
+	unix.Close(o.stamps.socket)
 }
 
 // Tap records the segments of one interface.
@@ -127,6 +137,10 @@ func (o *Observer) loop() {
 			n = 0 // EINTR; nothing else is left to fail
 		}
 		for _, e := range events[:n] {
+			if int(e.Fd) == o.stamps.socket {
+				close(o.done)
+				return
+			}
 			o.mu.Lock()
 			t := o.taps[int(e.Fd)]
 			o.mu.Unlock()
