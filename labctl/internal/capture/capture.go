@@ -27,6 +27,9 @@ const (
 	// something. While segments come fast it so wakes up a thousand times a
 	// second, and not for each; the sockets have room for what comes meanwhile.
 	rest = time.Millisecond
+	// longest is how long a segment may wait for the end of what it is part of
+	// before it is put into words.
+	longest = 100 * time.Millisecond
 	// portion is how many segments are put into words before the observer
 	// looks at the sockets again.
 	portion = 128
@@ -123,18 +126,23 @@ func (o *Observer) Open(where Place, emit func(journal.Event)) (*Tap, error) {
 func (t *Tap) Host() string { return t.where.Host }
 
 // loop reads the sockets when there is something in them, and puts into words
-// what was read when there is time.
+// what was read when nothing has come for a while, so that it takes no CPU from
+// those who send; if something always comes, then in between.
 func (o *Observer) loop() {
 	events := make([]unix.EpollEvent, 64)
-	busy := map[*Tap]bool{} // frames of them wait
+	waiting := map[*Tap]bool{} // frames of them wait
+	var since time.Time        // when the first of them came
 	for {
 		timeout := -1
-		if len(busy) > 0 {
+		if len(waiting) > 0 {
 			timeout = 0
 		}
 		n, err := unix.EpollWait(o.epoll, events, timeout)
 		if err != nil {
 			n = 0 // EINTR; nothing else is left to fail
+		}
+		if n > 0 && len(waiting) == 0 {
+			since = time.Now()
 		}
 		for _, e := range events[:n] {
 			if int(e.Fd) == o.stamps.socket {
@@ -146,16 +154,17 @@ func (o *Observer) loop() {
 			o.mu.Unlock()
 			if t != nil { // nil: closed meanwhile
 				t.read()
-				busy[t] = true
+				waiting[t] = true
 			}
 		}
-		for t := range busy {
-			if !t.tell(portion) {
-				delete(busy, t)
-			}
-		}
-		if n > 0 && len(busy) == 0 {
+		if n > 0 && time.Since(since) < longest {
 			time.Sleep(rest)
+			continue
+		}
+		for t := range waiting {
+			if !t.tell(portion) {
+				delete(waiting, t)
+			}
 		}
 	}
 }

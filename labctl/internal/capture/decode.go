@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
+	"strconv"
 
 	"restartlab/labctl/internal/journal"
 )
@@ -110,9 +111,9 @@ func option(kind byte, value []byte) string {
 	number := func(i int) uint32 { return binary.BigEndian.Uint32(value[i:]) }
 	switch n := len(value); {
 	case kind == 2 && n == 2:
-		return fmt.Sprintf("mss %d", binary.BigEndian.Uint16(value))
+		return "mss " + strconv.Itoa(int(binary.BigEndian.Uint16(value)))
 	case kind == 3 && n == 1:
-		return fmt.Sprintf("wscale %d", value[0])
+		return "wscale " + strconv.Itoa(int(value[0]))
 	case kind == 4 && n == 0:
 		return "sackOK"
 	case kind == 5 && n > 0 && n%8 == 0:
@@ -122,7 +123,7 @@ func option(kind byte, value []byte) string {
 		}
 		return text
 	case kind == 8 && n == 8:
-		return fmt.Sprintf("ts %d %d", number(0), number(4))
+		return "ts " + strconv.FormatUint(uint64(number(0)), 10) + " " + strconv.FormatUint(uint64(number(4)), 10) // most have it: no fmt
 	case kind == 34:
 		return fmt.Sprintf("fastopen %x", value)
 	}
