@@ -58,7 +58,7 @@ func text(e journal.Event) string {
 	case e.Segment != nil:
 		return segmentText(e.Segment)
 	case e.Loss != nil:
-		return fmt.Sprintf("the %s observer lost events: %d", e.Loss.Observer, e.Loss.Count)
+		return fmt.Sprintf("the %s observer lost %s", e.Loss.Observer, count(e.Loss.Count, "event"))
 	case e.Note != nil:
 		return e.Note.Text
 	}

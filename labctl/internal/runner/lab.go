@@ -240,9 +240,7 @@ func (l *lab) down() error {
 			err = fmt.Errorf("end the lab's programs: killed, but not gone after %s", grace)
 		}
 	}
-	for _, t := range l.taps {
-		t.Close() // with all that it saw
-	}
+	l.endCapture()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, c := range l.diag {
