@@ -11,9 +11,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
+	"restartlab/labctl/internal/capture"
 	"restartlab/labctl/internal/journal"
 	"restartlab/labctl/internal/report"
 	"restartlab/labctl/internal/sandbox"
@@ -168,18 +172,38 @@ func one(ctx context.Context, n int, item Item, o Options, name string, feed *fe
 
 // Read builds the report of the journal in file.
 func Read(file io.Reader) (*report.Report, error) {
-	events, err := journal.ReadAll(file)
-	if err != nil {
-		return nil, fmt.Errorf("read the journal: %w", err)
-	}
-	return report.Build(events)
+	_, r, err := read(file)
+	return r, err
 }
 
-// Render writes the reports of the journal in file into the folder.
+// Render writes the reports of the journal in file into the folder, and the
+// segments that it holds as CaptureFile.
 func Render(file io.Reader, folder string) (*report.Report, error) {
-	r, err := Read(file)
+	events, r, err := read(file)
 	if err != nil {
 		return nil, err
 	}
-	return r, report.WriteDir(folder, r)
+	return r, errors.Join(report.WriteDir(folder, r), writeCapture(folder, events))
+}
+
+// read reads a journal and builds its report.
+func read(file io.Reader) ([]journal.Event, *report.Report, error) {
+	events, err := journal.ReadAll(file)
+	if err != nil {
+		return nil, nil, fmt.Errorf("read the journal: %w", err)
+	}
+	r, err := report.Build(events)
+	return events, r, err
+}
+
+// writeCapture writes CaptureFile, if segments were recorded; else one that an
+// earlier run left in the folder would be taken for this run's.
+func writeCapture(folder string, events []journal.Event) error {
+	if capture.Recorded(events) {
+		return report.WriteFile(folder, CaptureFile, func(w io.Writer) error { return capture.WritePcapng(w, events) })
+	}
+	if err := os.Remove(filepath.Join(folder, CaptureFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove the segments of an earlier run: %w", err)
+	}
+	return nil
 }

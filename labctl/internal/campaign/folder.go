@@ -14,6 +14,9 @@ import (
 // JournalFile is the journal's name in a report folder.
 const JournalFile = "journal.jsonl"
 
+// CaptureFile is the name of the segments in a report folder, for Wireshark.
+const CaptureFile = "capture.pcapng"
+
 // Reports is where report folders go by default, in the working directory.
 const Reports = "reports"
 

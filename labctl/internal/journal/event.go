@@ -183,6 +183,8 @@ type Change struct {
 	State     string            `json:"state,omitempty"`     // link: "up" or "down"
 	Addresses []netip.Prefix    `json:"addresses,omitempty"` // up
 	Sysctls   map[string]string `json:"sysctls,omitempty"`   // up: the ones that matter, as read; sysctl: as read after the write
+	// Segments says that the segments on Interface are recorded from now on.
+	Segments bool `json:"segments,omitempty"` // up
 }
 
 // Step opens and closes a step.

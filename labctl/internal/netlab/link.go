@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"unsafe"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
@@ -51,6 +52,25 @@ func makeLink(a, b end, ns int) request {
 	return newRequest(fmt.Sprintf("make the link between %s and %s", a.host, b.host),
 		unix.RTM_NEWLINK, unix.NLM_F_CREATE|unix.NLM_F_EXCL,
 		msg, nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(a.name)), nl.NewRtAttr(unix.IFLA_ADDRESS, a.mac), info)
+}
+
+// offloadOff makes e compute the checksum of each segment before it is sent,
+// instead of leaving that to hardware that a veth has not. That keeps the kernel
+// from handing segments of up to 64 KiB to the link, too: TSO needs the checksum
+// offload (netdev_fix_features). A capture then sees what a wire would carry.
+// Any socket of the namespace will do for the ioctl.
+func (s *socket) offloadOff(e end) error {
+	value := struct{ command, data uint32 }{unix.ETHTOOL_STXCSUM, 0} // struct ethtool_value
+	request := struct {
+		name [unix.IFNAMSIZ]byte
+		data unsafe.Pointer
+		_    [24 - unsafe.Sizeof(uintptr(0))]byte
+	}{data: unsafe.Pointer(&value)} // struct ifreq
+	copy(request.name[:], e.name)
+	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(s.fd), unix.SIOCETHTOOL, uintptr(unsafe.Pointer(&request))); errno != 0 {
+		return fmt.Errorf("switch the checksum offload of %s off: %w", e, errno)
+	}
+	return nil
 }
 
 func setUp(e end, up bool) request {

@@ -108,6 +108,11 @@ func (n *Network) build(hosts []scenario.Host) error {
 			return explained(err)
 		}
 		for i, h := range n.hosts {
+			if err := sockets[i].offloadOff(h.end); err != nil {
+				n.notes = append(n.notes, fmt.Sprintf("%v: segments captured there may be larger than those on a wire, with wrong checksums", err))
+			}
+		}
+		for i, h := range n.hosts {
 			if !slices.ContainsFunc(hosts[i].Sysctls, func(s scenario.Sysctl) bool { return ofLink(s.Name) }) {
 				continue
 			}
@@ -204,6 +209,9 @@ func (h *Host) Name() string { return h.name }
 // Interface names the interface that has the addresses: eth0, or lo for one
 // host alone.
 func (h *Host) Interface() string { return h.end.name }
+
+// InterfaceIndex is the number of that interface, on this host.
+func (h *Host) InterfaceIndex() int { return h.end.index }
 
 // Addresses are the host's addresses, without those that Notes says could not
 // be had.

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -58,6 +59,8 @@ type builder struct {
 	current   int             // the step begun last
 	began     int64
 	last      int64
+	segments  int
+	lost      int
 }
 
 type stream struct {
@@ -74,6 +77,12 @@ func (b *builder) add(e journal.Event) {
 	}
 	if e.Step == 0 { // between two steps
 		e.Step = b.current
+	}
+	switch {
+	case e.Segment != nil:
+		b.segments++
+	case e.Loss != nil:
+		b.lost += max(0, e.Loss.Count)
 	}
 	r.Events = append(r.Events, Event{N: e.N, T: e.T, Step: e.Step, Kind: e.Kind, Host: e.Host, Program: e.Program,
 		PID: e.PID, Text: text(e), Failed: e.Syscall != nil && e.Syscall.Failed()})
@@ -115,7 +124,7 @@ func (b *builder) change(e journal.Event) {
 	if e.Change.What != "up" {
 		return
 	}
-	h := Host{Name: e.Host, Interface: e.Change.Interface, Addresses: []string{}}
+	h := Host{Name: e.Host, Interface: e.Change.Interface, Addresses: []string{}, Segments: e.Change.Segments}
 	for _, a := range e.Change.Addresses {
 		h.Addresses = append(h.Addresses, a.String())
 	}
@@ -209,6 +218,9 @@ func (b *builder) finish() *Report {
 	for i := range r.Binds {
 		b.explain(&r.Binds[i])
 	}
+	// An observer tells of some events later than they happened.
+	slices.SortStableFunc(r.Events, func(a, b Event) int { return cmp.Compare(a.T, b.T) })
+	r.Environment.Segments, r.Environment.Lost = b.segments, b.lost
 	// A step that the journal does not name was never reached.
 	seen := map[int]bool{}
 	for _, s := range b.steps {

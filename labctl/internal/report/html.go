@@ -257,7 +257,7 @@ func (r *Report) card(s *Step, shown []Table) card {
 			events = append(events, e.String())
 		}
 	}
-	c.Summary, c.Events = count(len(events), "event")+": every socket call, signal and change", shorts(events)
+	c.Summary, c.Events = count(len(events), "event")+": every socket call, segment, signal and change", shorts(events)
 	return c
 }
 

@@ -55,6 +55,10 @@ func text(e journal.Event) string {
 		return callText(e.Syscall)
 	case e.Sockets != nil:
 		return tableText(e.Sockets)
+	case e.Segment != nil:
+		return segmentText(e.Segment)
+	case e.Loss != nil:
+		return fmt.Sprintf("the %s observer lost %s", e.Loss.Observer, count(e.Loss.Count, "event"))
 	case e.Note != nil:
 		return e.Note.Text
 	}
@@ -139,6 +143,25 @@ func callText(c *journal.Syscall) string {
 		text += fmt.Sprintf(" %s (%d)", c.Errno, c.Number)
 	case c.Name == "read" && c.Result == 0 && (a.Bytes == nil || *a.Bytes > 0):
 		text += ", the peer's FIN"
+	}
+	return text
+}
+
+// segmentText is a segment in the order in which tcpdump(8) tells of one:
+//
+//	eth0 out 192.168.44.145:40112 -> 192.168.44.144:12500 SYN seq 7 win 64240 len 0 [mss 1460, sackOK]
+func segmentText(s *journal.Segment) string {
+	way := "in"
+	if s.Out {
+		way = "out"
+	}
+	text := fmt.Sprintf("%s %s %s -> %s %s seq %d", s.Interface, way, s.From, s.To, cmp.Or(strings.Join(s.Flags, ","), "no flags"), s.Seq)
+	if slices.Contains(s.Flags, "ACK") {
+		text += fmt.Sprintf(" ack %d", s.Ack)
+	}
+	text += fmt.Sprintf(" win %d len %d", s.Window, s.Length)
+	if len(s.Options) > 0 {
+		text += " [" + strings.Join(s.Options, ", ") + "]"
 	}
 	return text
 }

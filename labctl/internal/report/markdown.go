@@ -229,6 +229,7 @@ func (r *Report) environment() [][2]string {
 	} else {
 		add("privilege", "root")
 	}
+	add("recorded", r.recorded())
 	add("started", e.Started)
 	add("scenario", r.Scenario.Name+", "+r.Scenario.File)
 	add("digest", r.Scenario.Digest)
@@ -240,6 +241,26 @@ func (r *Report) environment() [][2]string {
 		}
 	}
 	return rows
+}
+
+// recorded says what the report knows of, and of what not all.
+func (r *Report) recorded() string {
+	text := "the socket calls of labctl's own programs, and socket tables"
+	var where []string
+	for _, h := range r.Environment.Hosts {
+		if h.Segments {
+			where = append(where, h.Interface+" of "+h.Name)
+		}
+	}
+	if len(where) == 0 {
+		text += "; no segments"
+	} else {
+		text += fmt.Sprintf("; %s at %s", count(r.Environment.Segments, "segment"), strings.Join(where, " and "))
+	}
+	if n := r.Environment.Lost; n > 0 {
+		text += fmt.Sprintf("; %s lost", count(n, "event"))
+	}
+	return text
 }
 
 // fence writes lines as they are, between marks longer than any run of

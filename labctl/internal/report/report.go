@@ -44,7 +44,8 @@ type Report struct {
 	// Sockets are the socket tables read, in time order.
 	Sockets   []Table   `json:"sockets"`
 	Processes []Process `json:"processes"`
-	// Events are all events of the journal but its header, in words.
+	// Events are all events of the journal but its header, in words, in time
+	// order.
 	Events []Event `json:"events"`
 	Notes  []Note  `json:"notes"`
 }
@@ -85,6 +86,11 @@ type Environment struct {
 	// the host was made. Later changes are events.
 	Sysctls map[string]map[string]string `json:"sysctls"`
 	Hosts   []Host                       `json:"hosts"`
+	// Segments is how many TCP segments were recorded at the hosts'
+	// interfaces; one that crosses the link counts twice.
+	Segments int `json:"segments"`
+	// Lost is how many events, of any kind, an observer saw and lost.
+	Lost int `json:"lost"`
 }
 
 // Host is a network namespace of the lab.
@@ -93,6 +99,8 @@ type Host struct {
 	Interface string `json:"interface,omitempty"`
 	// Addresses are in CIDR notation.
 	Addresses []string `json:"addresses"`
+	// Segments says that the TCP segments at the interface were recorded.
+	Segments bool `json:"segments"`
 }
 
 // Step is a step of the scenario and what came of it.

@@ -22,16 +22,26 @@ func WriteDir(dir string, r *Report) error {
 		{"report.html", func(w io.Writer) error { return HTML(w, r) }},
 		{"junit.xml", func(w io.Writer) error { return JUnit(w, r) }},
 	} {
-		var b bytes.Buffer
-		if err := f.write(&b); err != nil {
-			return fmt.Errorf("make %s: %w", f.name, err)
+		if err := WriteFile(dir, f.name, f.write); err != nil {
+			return err
 		}
-		if err := replace(filepath.Join(dir, f.name), b.Bytes()); err != nil {
-			if inner := (*fs.PathError)(nil); errors.As(err, &inner) {
-				err = inner.Err // not the temporary name
-			}
-			return fmt.Errorf("write %s: %w", filepath.Join(dir, f.name), err)
+	}
+	return nil
+}
+
+// WriteFile writes one file into a folder that exists. It appears whole or not
+// at all.
+func WriteFile(dir, name string, write func(io.Writer) error) error {
+	var b bytes.Buffer
+	if err := write(&b); err != nil {
+		return fmt.Errorf("make %s: %w", name, err)
+	}
+	path := filepath.Join(dir, name)
+	if err := replace(path, b.Bytes()); err != nil {
+		if inner := (*fs.PathError)(nil); errors.As(err, &inner) {
+			err = inner.Err // not the temporary name
 		}
+		return fmt.Errorf("write %s: %w", path, err)
 	}
 	return nil
 }

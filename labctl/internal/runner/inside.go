@@ -24,6 +24,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"restartlab/labctl/internal/capture"
 	"restartlab/labctl/internal/journal"
 	"restartlab/labctl/internal/scenario"
 )
@@ -82,6 +83,9 @@ func Main() int {
 	if in.poller, err = newPoller(); err != nil {
 		fatal(err)
 	}
+	if in.observer, err = capture.NewObserver(); err != nil {
+		fatal(err)
+	}
 	var labs sync.WaitGroup
 	for _, plan := range first.Plan.Labs {
 		labs.Go(func() { in.run(ctx, plan) })
@@ -99,6 +103,8 @@ type inside struct {
 	clock   journal.Clock
 	journal *journal.Writer
 	poller  *poller
+	// observer reads the captures of all labs.
+	observer *capture.Observer
 }
 
 func (in *inside) note(format string, args ...any) {

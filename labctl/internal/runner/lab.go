@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"restartlab/labctl/internal/capture"
 	"restartlab/labctl/internal/explain"
 	"restartlab/labctl/internal/journal"
 	"restartlab/labctl/internal/netlab"
@@ -23,6 +25,8 @@ type lab struct {
 	ctx     context.Context
 	plan    scenario.Lab
 	network *netlab.Network
+	zero    int64          // CLOCK_REALTIME at the journal's T of 0, as of the lab's begin
+	taps    []*capture.Tap // of the hosts whose segments are recorded
 
 	mu        sync.Mutex
 	wake      chan struct{} // holds one token when something has happened
@@ -33,7 +37,7 @@ type lab struct {
 	tabled    map[string]bool  // hosts whose table of this step is journalled
 	current   int              // index of the step under way
 	began     map[string]int64 // when each step began, by id
-	begins    []int64          // the same, in order
+	spans     []span           // the steps that began, in order
 }
 
 // run builds the lab, plays it and takes it down. All that it has to say it
@@ -41,8 +45,10 @@ type lab struct {
 func (in *inside) run(ctx context.Context, plan scenario.Lab) {
 	l := &lab{inside: in, ctx: ctx, plan: plan, wake: make(chan struct{}, 1),
 		diag: map[string]*sockdiag.Conn{}, began: map[string]int64{}}
-	l.record(journal.Event{Kind: journal.KindLab,
-		LabInfo: &journal.Lab{Phase: journal.PhaseBegin, Port: plan.Port, Steps: len(plan.Steps)}})
+	t, wall := l.clocks()
+	l.zero = wall - t
+	l.record(journal.Event{T: t, Kind: journal.KindLab,
+		LabInfo: &journal.Lab{Phase: journal.PhaseBegin, Wall: wall, Port: plan.Port, Steps: len(plan.Steps)}})
 	end := journal.Lab{Phase: journal.PhaseEnd, Verdict: journal.Error}
 	err := l.up()
 	if err == nil {
@@ -55,7 +61,9 @@ func (in *inside) run(ctx context.Context, plan scenario.Lab) {
 		// Is it this lab, or any? An empty one tells.
 		end.Refused = l.network == nil && netlab.Probe() != nil
 	}
-	l.record(journal.Event{Kind: journal.KindLab, LabInfo: &end})
+	t, end.Wall = l.clocks()
+	l.noteClockSet(end.Wall - t)
+	l.record(journal.Event{T: t, Kind: journal.KindLab, LabInfo: &end})
 }
 
 // up builds the hosts and journals what they are.
@@ -70,8 +78,10 @@ func (l *lab) up() error {
 	}
 	for _, h := range l.plan.Hosts {
 		host := network.Host(h.Name)
+		captured := false
 		err := host.Do(func() (err error) {
 			l.diag[h.Name], err = sockdiag.Open()
+			captured = l.capture(host)
 			return err
 		})
 		if err != nil {
@@ -79,7 +89,7 @@ func (l *lab) up() error {
 		}
 		sysctls := settings(host, h.Sysctls)
 		l.record(journal.Event{Kind: journal.KindHost, Host: h.Name, Change: &journal.Change{
-			What: "up", Interface: host.Interface(), Addresses: host.Addresses(), Sysctls: sysctls}})
+			What: "up", Interface: host.Interface(), Addresses: host.Addresses(), Sysctls: sysctls, Segments: captured}})
 	}
 	return nil
 }
@@ -155,17 +165,18 @@ func (l *lab) step(s *scenario.Step) (journal.Verdict, error) {
 	l.mu.Lock()
 	l.current = s.Index
 	l.began[s.ID] = begin
-	l.begins = append(l.begins, begin)
 	l.tabled = map[string]bool{}
+	l.spans = append(l.spans, span{index: s.Index, from: begin})
 	l.emit(journal.Event{T: begin, Kind: journal.KindStep, StepRun: opening(s)})
 	l.mu.Unlock()
 
 	seen, err := l.act(s)
 	took := l.clock()
+	l.flush()
 
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	defer func() { l.current = 0 }()
+	defer func() { l.current, l.spans[len(l.spans)-1].to = 0, l.clock() }()
 	end := opening(s)
 	end.Phase = journal.PhaseEnd
 	end.Duration = took - begin
@@ -235,6 +246,7 @@ func (l *lab) down() error {
 			err = fmt.Errorf("end the lab's programs: killed, but not gone after %s", grace)
 		}
 	}
+	l.endCapture()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, c := range l.diag {
@@ -256,17 +268,13 @@ func (l *lab) record(e journal.Event) {
 // emit writes an event of this lab and returns its number. mu is held. T is now
 // unless the event has its own.
 func (l *lab) emit(e journal.Event) int {
-	if e.T == 0 {
-		e.T = l.clock()
+	switch {
+	case e.T == 0:
+		e.T, e.Step = l.clock(), cmp.Or(e.Step, l.current)
+	case e.Step == 0: // it may be heard of only now
+		e.Step = l.stepAt(e.T)
 	}
 	e.Lab = l.plan.Name
-	if e.Step == 0 {
-		e.Step = l.current
-		// It may have happened before this step, and be heard of only now.
-		for e.Step > 0 && e.T < l.begins[e.Step-1] {
-			e.Step--
-		}
-	}
 	e.N = l.journal.Write(e)
 	l.history.Add(e)
 	return e.N
