@@ -28,8 +28,8 @@ func read(t testing.TB, name string) []journal.Event {
 // to it by TCP's rules, made up: what the observers record.
 func enriched(t testing.TB, name, source string) []journal.Event {
 	events := read(t, name)
-	r := &rules{source: source, lab: events[len(events)-1].Lab, conns: map[[2]netip.AddrPort]*conn{},
-		ends: map[uint64]*end{}, open: map[uint64]map[int]bool{}, n: len(events)}
+	r := &rules{source: source, lab: events[len(events)-1].Lab,
+		ends: map[uint64]*end{}, open: map[uint64]map[int]bool{}}
 	for _, e := range events {
 		if e.Syscall != nil && e.Syscall.Socket != nil && (e.Syscall.Name == "accept" || e.Syscall.Name == "connect") {
 			s := e.Syscall.Socket
@@ -46,7 +46,9 @@ func enriched(t testing.TB, name, source string) []journal.Event {
 			m[e.PID] = true
 		}
 	}
-	for _, e := range events {
+	causes := slices.Clone(events)
+	slices.SortStableFunc(causes, func(a, b journal.Event) int { return int(began(a) - began(b)) })
+	for _, e := range causes {
 		r.event(e)
 	}
 	all := append(events, r.out...)
@@ -64,6 +66,17 @@ func enriched(t testing.TB, name, source string) []journal.Event {
 	return all
 }
 
+// began is when what an event tells took effect.
+func began(e journal.Event) int64 {
+	switch {
+	case e.Syscall != nil && e.Syscall.Name != "accept" && e.Syscall.Name != "read":
+		return e.Syscall.Start
+	case e.Process != nil && e.Process.Phase == journal.PhaseExit:
+		return e.T - 10_400_000
+	}
+	return e.T
+}
+
 type end struct {
 	host          string
 	cookie        uint64
@@ -75,16 +88,12 @@ type end struct {
 	fin           bool
 }
 
-type conn struct{ a, b *end }
-
 type rules struct {
 	source, lab string
-	conns       map[[2]netip.AddrPort]*conn
 	ends        map[uint64]*end
 	open        map[uint64]map[int]bool
 	listen      []*end
 	out         []journal.Event
-	n           int
 }
 
 func (r *rules) link(x *end) {
@@ -156,11 +165,11 @@ func (r *rules) event(e journal.Event) {
 				r.close(c.Start+4_000, x)
 			}
 		}
-	case e.Process != nil && e.Process.Phase == journal.PhaseExit:
+	case e.Process != nil && e.Process.Phase == journal.PhaseExit && e.Process.Signal != "":
 		for _, x := range r.ends {
 			if r.open[x.cookie][e.PID] && x.host == e.Host {
 				delete(r.open[x.cookie], e.PID)
-				if len(r.open[x.cookie]) == 0 && !x.fin {
+				if len(r.open[x.cookie]) == 0 && !x.fin && x.state == "ESTABLISHED" {
 					r.close(e.T-10_400_000, x)
 				}
 			}

@@ -14,6 +14,7 @@ package ladder
 
 import (
 	"net/netip"
+	"slices"
 
 	"restartlab/labctl/internal/journal"
 )
@@ -172,4 +173,9 @@ func Build(events []journal.Event) *Ladder {
 	b.bars()
 	b.finish()
 	return &b.ladder
+}
+
+// Shows reports whether the step of an index has a row.
+func (l *Ladder) Shows(step int) bool {
+	return l != nil && slices.ContainsFunc(l.Rows, func(r Row) bool { return r.Kind == StepRow && r.Step == step })
 }

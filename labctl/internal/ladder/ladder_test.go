@@ -33,7 +33,7 @@ func pictures(t testing.TB) map[string]*Ladder {
 var forms = []struct {
 	suffix string
 	write  func(*Ladder, io.Writer) error
-}{{".svg", (*Ladder).SVG}}
+}{{".svg", (*Ladder).SVG}, {".txt", (*Ladder).Text}, {".mmd", (*Ladder).Mermaid}}
 
 func TestGolden(t *testing.T) {
 	for name, l := range pictures(t) {

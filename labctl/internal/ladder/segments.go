@@ -94,7 +94,7 @@ func (r relative) label(s *journal.Segment) (label, short string) {
 	if b, ok := r[back]; ok {
 		ack -= b
 	}
-	flags := strings.Join(s.Flags, ",")
+	flags := strings.Join(spoken(s.Flags), ",")
 	label = fmt.Sprintf("%s seq %d", flags, seq)
 	short = flags
 	if has("SYN") || has("FIN") || has("RST") || s.Length > 0 {
@@ -111,6 +111,19 @@ func (r relative) label(s *journal.Segment) (label, short string) {
 		label += fmt.Sprintf(" len %d", s.Length)
 	}
 	return visible(label), visible(short)
+}
+
+// spoken puts ACK, which nearly all segments have, last: "SYN,ACK", "FIN,ACK".
+func spoken(flags []string) []string {
+	var first, last []string
+	for _, f := range flags {
+		if f == "ACK" {
+			last = append(last, f)
+		} else {
+			first = append(first, f)
+		}
+	}
+	return append(first, last...)
 }
 
 func segmentDetail(e *journal.Event) string {

@@ -30,12 +30,12 @@ const (
 	headHeight  = 64.0
 	timeWidth   = 78.0
 	charWidth   = 6.65 // of the 11 px of most text
-	labelChars  = 48
+	labelChars  = 52
 	labelWidth  = labelChars*charWidth + 8
 	processStep = 12.0
 	socketStep  = 24.0
 	barWidth    = 17.0
-	wireWidth   = 270.0
+	wireWidth   = 260.0
 	margin      = 10.0
 )
 
@@ -112,6 +112,13 @@ func (d *drawing) y(row int) float64 { return headHeight + (float64(row)+.5)*row
 func (d *drawing) place() {
 	x := timeWidth + margin
 	hosts := max(1, len(d.Hosts))
+	wire := 60.0 // nothing crosses it
+	for i := range d.Rows {
+		if d.Rows[i].Segment != nil {
+			wire = wireWidth
+			break
+		}
+	}
 	for i := range hosts {
 		box := laneBox{way: -1, nProcesses: 1, nSockets: 1, left: x}
 		for _, p := range d.Processes {
@@ -130,7 +137,7 @@ func (d *drawing) place() {
 			box.processes = box.label + processStep/2 + 4
 			box.sockets = box.label + 6 + p + socketStep/2
 			box.edge = box.label + 6 + p + s + 6
-			x = box.edge + wireWidth
+			x = box.edge + wire
 			box.right = box.edge
 		} else {
 			box.way = 1
@@ -166,8 +173,12 @@ func (d *drawing) head(body float64) {
 	for i, h := range d.Hosts {
 		box := d.lanes[i]
 		d.printf(`<rect class="lane" x="%s" y="8" width="%s" height="%s"/>`+"\n", num(box.left), num(box.right-box.left), num(body-8))
-		d.printf(`<text class="host" x="%s" y="30">%s</text>`, num(box.left+10), esc(fit(h.Name, 40)))
-		d.printf(`<text class="soft" x="%s" y="48">%s</text>`+"\n", num(box.left+10), esc(fit(strings.Join(h.Addresses, ", "), 56)))
+		at := box.left + 10
+		if box.way > 0 {
+			at = box.label + 4
+		}
+		d.printf(`<text class="host" x="%s" y="30">%s</text>`, num(at), esc(fit(h.Name, 30)))
+		d.printf(`<text class="soft" x="%s" y="48">%s</text>`+"\n", num(at), esc(fit(strings.Join(h.Addresses, ", "), labelChars)))
 		d.printf(`<line class="edge" x1="%s" x2="%s" y1="%s" y2="%s"/>`+"\n", num(box.edge), num(box.edge), num(headHeight), num(body))
 		d.printf(`<text class="col" x="%s" y="%s">sockets</text>`+"\n", num(box.sockets+float64(box.nSockets-1)*socketStep/2), num(headHeight-14))
 	}
@@ -323,7 +334,7 @@ func (d *drawing) stepRow(r *Row, y float64) {
 	}
 	d.printf(`<g class="%s" id="ladder-step-%d" data-n="%d"><title>%s</title>%s<text x="%s" y="%s">%s %d  %s</text>%s`, class, r.Step, r.N, esc(rowTitle(r)), open,
 		num(margin), num(y+4), esc(r.Mark), r.Step, esc(fit(r.Text, 100)), end)
-	d.printf("</g>\n")
+	d.printf(`<text class="l soft" x="%s" y="%s">%s</text></g>`+"\n", num(d.width-margin), num(y+4), clock(r.T))
 }
 
 // label writes what happened beside the bars, and leads to the one it happened
@@ -334,7 +345,7 @@ func (d *drawing) label(r *Row, y float64) {
 	if box.way < 0 {
 		anchor = ` class="l"`
 	}
-	d.printf(`<text%s x="%s" y="%s">%s</text>`, anchor, num(box.label+box.way*4), num(y+4), esc(fit(r.Text, labelChars)))
+	d.printf(`<text%s x="%s" y="%s">%s</text>`, anchor, num(box.label+box.way*4), num(y+4), esc(fitEnds(r.Text, labelChars)))
 	target, ok := d.processX(r.Process)
 	if !ok && len(r.Sockets) > 0 {
 		target, ok = d.socketX(d.Sockets[r.Sockets[0]])

@@ -194,6 +194,15 @@ func fit(s string, n int) string {
 	return s
 }
 
+// fitEnds cuts a text to at most n cells. Of a call it keeps the result.
+func fitEnds(s string, n int) string {
+	at := strings.LastIndex(s, ") = ")
+	if at < 0 || cells(s) <= n || cells(s[at:]) > n/2 {
+		return fit(s, n)
+	}
+	return fit(s[:at], n-cells(s[at:])) + s[at:]
+}
+
 // split cuts a text into a first part of at most n cells, at a space if one is
 // near, and the rest.
 func split(s string, n int) (first, rest string) {
