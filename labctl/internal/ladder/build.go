@@ -298,6 +298,7 @@ func (b *builder) segment(m moment, host int) {
 		return
 	}
 	s := m.e.Segment
+	b.traffic.watched[host] = true
 	kind := SegmentRow
 	if !s.Out {
 		kind = ArriveRow
@@ -337,7 +338,7 @@ func (b *builder) finish() {
 		}
 		if s.In < 0 {
 			s.To = l.other(s.From)
-			s.Lost = b.traffic.watched[s.To]
+			s.Lost = b.traffic.watched[s.To] && len(b.lost) == 0
 			l.Rows[i].Detail += ". Its arrival was not recorded"
 		}
 	}

@@ -45,8 +45,8 @@ type edge struct {
 
 func edges() []edge {
 	return []edge{
-		{0, 1, "listen()", 9, .5}, {1, 0, "close()", 9, .5}, {0, 3, "connect() / SYN", 9, .55}, {3, 0, "close()", 9, .45},
-		{1, 2, "SYN / SYN,ACK", 8, .5}, {2, 1, "RST", 8, .62}, {1, 3, "send / SYN", 0, .5}, {3, 2, "SYN / SYN,ACK", 0, .36},
+		{0, 1, "listen()", 9, .5}, {1, 0, "close()", 9, .5}, {0, 3, "connect() / SYN", 9, .42}, {3, 0, "close()", 9, .4},
+		{1, 2, "SYN / SYN,ACK", 8, .62}, {2, 1, "RST", 8, .72}, {1, 3, "send / SYN", 0, .5}, {3, 2, "SYN / SYN,ACK", 0, .36},
 		{2, 4, "ACK", 0, .5}, {3, 4, "SYN,ACK / ACK", 0, .5}, {2, 5, "close() / FIN", 0, .5}, {4, 5, "close() / FIN", 0, .5},
 		{4, 6, "FIN / ACK", 0, .5}, {6, 9, "close() / FIN", 0, .5}, {5, 7, "ACK", 0, .5}, {5, 8, "FIN / ACK", 0, .45},
 		{5, 10, "FIN,ACK / ACK", 0, .62}, {7, 10, "FIN / ACK", 0, .45}, {8, 10, "ACK", 0, .5}, {9, 11, "ACK", 0, .5}, {10, 11, "2 MSL", 0, .5},
@@ -180,10 +180,10 @@ func drawEdge(b *bytes.Buffer, e edge, class string) {
 	}
 	// To the right of the way, so that the way back is beside it.
 	ox, oy := -dy/long*e.side, dx/long*e.side
-	// How far along the way a box reaches.
-	reach := math.Min(boxWidth/2/math.Max(math.Abs(dx), 1e-9), boxHeight/2/math.Max(math.Abs(dy), 1e-9))
-	x0, y0 := from.x+dx*reach+ox, from.y+dy*reach+oy
-	x1, y1 := to.x-dx*(reach+3/long)+ox, to.y-dy*(reach+3/long)+oy
+	// How far along the way, moved aside, the two boxes reach.
+	leave, enter := reach(dx, dy, ox, oy), reach(dx, dy, -ox, -oy)+3/long
+	x0, y0 := from.x+dx*leave+ox, from.y+dy*leave+oy
+	x1, y1 := to.x-dx*enter+ox, to.y-dy*enter+oy
 	angle := math.Atan2(dy, dx)
 	tip := func(turn float64) string {
 		return num(x1-9*math.Cos(angle+turn)) + " " + num(y1-9*math.Sin(angle+turn))
@@ -205,4 +205,17 @@ func drawEdge(b *bytes.Buffer, e edge, class string) {
 		fmt.Fprintf(b, `<text class="quiet" x="%s" y="%s">%s</text>`, num(x), num(y), esc(e.label))
 	}
 	b.WriteString("</g>")
+}
+
+// reach is where a line leaves a box: the line begins beside its middle, by ox
+// and oy, and the part is of dx and dy.
+func reach(dx, dy, ox, oy float64) float64 {
+	part := math.Inf(1)
+	if dx != 0 {
+		part = math.Min(part, (math.Copysign(boxWidth/2, dx)-ox)/dx)
+	}
+	if dy != 0 {
+		part = math.Min(part, (math.Copysign(boxHeight/2, dy)-oy)/dy)
+	}
+	return part
 }

@@ -15,7 +15,7 @@ import (
 type traffic struct {
 	events  []*journal.Event
 	flights map[int]*flight // by the event's number
-	watched map[int]bool    // lanes that recorded segments reaching them
+	watched map[int]bool    // lanes of which any segment was recorded
 }
 
 // flight is a segment on its way.
@@ -29,7 +29,7 @@ func (t *traffic) add(e *journal.Event) { t.events = append(t.events, e) }
 // pair finds for each segment that reached a host the one that left: the latest
 // before it that is the same in all that TCP says.
 func (t *traffic) pair() {
-	t.flights = map[int]*flight{}
+	t.flights, t.watched = map[int]*flight{}, map[int]bool{}
 	slices.SortStableFunc(t.events, func(x, y *journal.Event) int { return cmp.Compare(x.T, y.T) })
 	numbers := relative{}
 	waiting := map[string][]*flight{}
