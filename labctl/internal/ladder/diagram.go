@@ -45,7 +45,7 @@ type edge struct {
 
 func edges() []edge {
 	return []edge{
-		{0, 1, "listen()", 9, .5}, {1, 0, "close()", 9, .5}, {0, 3, "connect() / SYN", 9, .42}, {3, 0, "close()", 9, .4},
+		{0, 1, "listen()", 9, .5}, {1, 0, "close()", 9, .5}, {0, 3, "connect() / SYN", 9, .64}, {3, 0, "close()", 9, .72},
 		{1, 2, "SYN / SYN,ACK", 8, .62}, {2, 1, "RST", 8, .72}, {1, 3, "send / SYN", 0, .5}, {3, 2, "SYN / SYN,ACK", 0, .36},
 		{2, 4, "ACK", 0, .5}, {3, 4, "SYN,ACK / ACK", 0, .5}, {2, 5, "close() / FIN", 0, .5}, {4, 5, "close() / FIN", 0, .5},
 		{4, 6, "FIN / ACK", 0, .5}, {6, 9, "close() / FIN", 0, .5}, {5, 7, "ACK", 0, .5}, {5, 8, "FIN / ACK", 0, .45},
