@@ -282,7 +282,7 @@ func (b *builder) call(m moment, host int) {
 	r.Text = processName(e) + " " + callText(c, name)
 	r.Detail = callDetail(e)
 	if x, ok := b.history.Refusal(e.N); ok && c.Failed() {
-		for _, h := range x.Holders {
+		for _, h := range x.Holders[:min(mostNews, len(x.Holders))] {
 			if i := b.listed(e, h.Socket); i >= 0 {
 				r.Holders = append(r.Holders, i)
 			}

@@ -236,6 +236,30 @@ func TestCut(t *testing.T) {
 	}
 }
 
+// TestCrowd reads tables of thousands of TIME_WAITs: they must not bury the run.
+func TestCrowd(t *testing.T) {
+	events := hosts()
+	crowd := func(n, sockets int) journal.Event {
+		e := journal.Event{N: n, T: int64(n) * 1e6, Kind: journal.KindSockets, Host: "server", Sockets: &journal.Sockets{Reason: "step"}}
+		for i := range sockets {
+			e.Sockets.Rows = append(e.Sockets.Rows, journal.Socket{State: "TIME_WAIT", Cookie: uint64(i + 1), Local: serverAt,
+				Remote: netip.AddrPortFrom(clientAt.Addr(), uint16(i+1))})
+		}
+		return e
+	}
+	l := Build(append(events, crowd(4, 30_000), crowd(5, 0)))
+	if len(l.Rows) != 2*(mostNews+1) {
+		t.Errorf("%d rows", len(l.Rows))
+	}
+	var svg bytes.Buffer
+	if l.SVG(&svg); svg.Len() > 100_000 {
+		t.Errorf("the SVG has %d bytes", svg.Len())
+	}
+	if !strings.Contains(strings.Join(l.Notes, "\n"), "no bar") {
+		t.Errorf("that bars are missing is not told: %q", l.Notes)
+	}
+}
+
 // BenchmarkRender draws 10,000 events in every form.
 func BenchmarkRender(b *testing.B) {
 	events := many(b, MostEvents)

@@ -99,6 +99,10 @@ func (b *builder) state(m moment, host int) {
 	s.Path = append(s.Path, Transition{m.t, visible(c.From), visible(c.To), visible(c.Source), visible(c.Why)})
 }
 
+// mostNews bounds how many rows one socket table may make: a host can have tens
+// of thousands of TIME_WAITs.
+const mostNews = 24
+
 // table makes rows of what a socket table tells that was not known: of sockets
 // whose changes are not recorded, a state seen first, or that they are gone.
 func (b *builder) table(m moment, host int) {
@@ -108,6 +112,7 @@ func (b *builder) table(m moment, host int) {
 		return
 	}
 	here := map[int]bool{}
+	news, more := 0, 0
 	for _, row := range t.Rows {
 		i := b.listed(e, row)
 		if i < 0 {
@@ -124,6 +129,10 @@ func (b *builder) table(m moment, host int) {
 			continue
 		}
 		b.seen[key] = row.State
+		if news++; news > mostNews {
+			more++
+			continue
+		}
 		at := b.put(m, Row{Kind: LookRow, Host: host, Sockets: []int{i}, Text: fmt.Sprintf("table: %s is %s", s.Name, row.State),
 			Detail: ends(s) + timeLeft(row)})
 		s.marks = append(s.marks, mark{at, visible(row.State), false})
@@ -134,8 +143,15 @@ func (b *builder) table(m moment, host int) {
 			continue
 		}
 		b.seen[key] = ""
+		if news++; news > mostNews {
+			more++
+			continue
+		}
 		b.put(m, Row{Kind: LookRow, Host: host, Sockets: []int{i}, Text: fmt.Sprintf("table: %s is gone", s.Name), Detail: ends(s)})
 		s.Ended = true
+	}
+	if more > 0 {
+		b.put(m, Row{Kind: LookRow, Host: host, Text: fmt.Sprintf("table: %s more, not drawn", count(more, "change"))})
 	}
 	if t.After != 0 {
 		b.holders(m, host)
@@ -149,7 +165,11 @@ func (b *builder) holders(m moment, host int) {
 	if !ok {
 		return
 	}
-	for _, h := range x.Holders {
+	for i, h := range x.Holders {
+		if i == mostNews {
+			b.put(m, Row{Kind: HolderRow, Host: host, Bad: true, Text: fmt.Sprintf("and held by %s more", count(len(x.Holders)-mostNews, "socket"))})
+			break
+		}
 		r := Row{Kind: HolderRow, Host: host, Bad: true, Detail: x.String()}
 		name := ""
 		if i := b.listed(m.e, h.Socket); i >= 0 {

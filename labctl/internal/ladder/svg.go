@@ -446,6 +446,9 @@ func (d *drawing) loop(s *Segment, x, y0, y1 float64) {
 	d.printf(`<text class="flags" x="%s" y="%s">%s</text>`, num(x+out+2), num((y0+y1)/2+4), esc(fit(s.Label, 34)))
 }
 
+// mostNamed bounds how many sockets are listed below the picture.
+const mostNamed = 60
+
 type footLine struct{ attr, markup string }
 
 // footer are the lines below the picture: what the names, colours and lines
@@ -460,10 +463,9 @@ func (d *drawing) footer() []footLine {
 			lines = append(lines, footLine{` class="warn"`, esc(first)})
 		}
 	}
-	const most = 60
 	for i, s := range d.Sockets {
-		if i == most {
-			lines = append(lines, footLine{"", fmt.Sprintf("and %d more sockets", len(d.Sockets)-most)})
+		if i == mostNamed {
+			lines = append(lines, footLine{"", fmt.Sprintf("and %d more sockets", len(d.Sockets)-mostNamed)})
 			break
 		}
 		lines = append(lines, footLine{attribute([]int{i}, nil), esc(fit(socketLine(d.Ladder, s), wide))})

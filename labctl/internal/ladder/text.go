@@ -37,7 +37,11 @@ func (l *Ladder) Lines() []string {
 		t.row(&l.Rows[i])
 	}
 	t.paragraph("", "")
-	for _, s := range l.Sockets {
+	for i, s := range l.Sockets {
+		if i == mostNamed {
+			t.line(fmt.Sprintf("and %d more sockets", len(l.Sockets)-mostNamed))
+			break
+		}
 		t.paragraph("", socketLine(l, s))
 		if len(s.Path) > 0 {
 			t.paragraph("    ", s.way())
