@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
-	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -56,43 +55,10 @@ func text(e journal.Event) string {
 		return callText(e.Syscall)
 	case e.Sockets != nil:
 		return tableText(e.Sockets)
-	case e.State != nil:
-		return stateText(e.State)
-	case e.Segment != nil:
-		return segmentText(e.Segment)
-	case e.Loss != nil:
-		return fmt.Sprintf("%s lost by %s", count(e.Loss.Count, "event"), e.Loss.Observer)
 	case e.Note != nil:
 		return e.Note.Text
 	}
 	return string(e.Kind)
-}
-
-func stateText(s *journal.State) string {
-	text := fmt.Sprintf("%s goes from %s to %s, says %s", ends(s.Local, s.Remote), s.From, s.To, s.Source)
-	if s.Why != "" {
-		text += ": " + s.Why
-	}
-	return text
-}
-
-// ends is a socket by its addresses: "a -> b", or its own alone.
-func ends(local, remote netip.AddrPort) string {
-	switch {
-	case !local.IsValid():
-		return "a socket"
-	case !remote.IsValid():
-		return local.String()
-	}
-	return local.String() + " -> " + remote.String()
-}
-
-func segmentText(s *journal.Segment) string {
-	way := "arrives"
-	if s.Out {
-		way = "leaves"
-	}
-	return fmt.Sprintf("%s %s: %s -> %s seq %d ack %d length %d", strings.Join(s.Flags, ","), way, s.From, s.To, s.Seq, s.Ack, s.Length)
 }
 
 func changeText(c *journal.Change) string {
