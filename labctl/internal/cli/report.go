@@ -1,8 +1,10 @@
 package cli
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -11,6 +13,7 @@ import (
 
 	"restartlab/labctl/internal/campaign"
 	"restartlab/labctl/internal/journal"
+	"restartlab/labctl/internal/report"
 	"restartlab/labctl/internal/scenario"
 )
 
@@ -30,16 +33,22 @@ func openJournal(name string) (*os.File, error) {
 }
 
 func (a *app) report() *cobra.Command {
-	var folder, format string
+	var folder, format, svg string
 	cmd := &cobra.Command{
 		Use:   "report JOURNAL",
 		Short: "render the reports of a run again from its journal",
 		Long: `Report renders report.json, report.md, report.html and junit.xml from a journal
 alone, also from that of a run that was killed. The same journal gives the same
-bytes.`,
+bytes.
+
+The ladder, the picture of the run, is in report.html and report.md. By itself it
+comes as text, as a Mermaid sequence diagram, or with --svg as a drawing for a
+slide.`,
 		Example: `  labctl report reports/latest
   labctl report old.jsonl --report /tmp/old
-  labctl report reports/latest --format json | jq .binds`,
+  labctl report reports/latest --format json | jq .binds
+  labctl report reports/latest --format text
+  labctl report reports/latest --svg ladder.svg`,
 		Args: arguments(1, "a report folder or its journal"),
 		RunE: func(_ *cobra.Command, args []string) error {
 			f, err := openJournal(args[0])
@@ -47,16 +56,8 @@ bytes.`,
 				return err
 			}
 			defer f.Close()
-			if format != "" {
-				write := formats[format]
-				if write == nil {
-					return fmt.Errorf("--format %s: the formats are json, junit, tap and md", format)
-				}
-				r, err := campaign.Read(f)
-				if err != nil {
-					return fmt.Errorf("%s: %w", f.Name(), err)
-				}
-				return written(write(a.stdout, r))
+			if format != "" || svg != "" {
+				return a.one(f, format, svg)
 			}
 			if folder == "" {
 				folder = filepath.Dir(f.Name())
@@ -73,8 +74,49 @@ bytes.`,
 		},
 	}
 	cmd.Flags().StringVar(&folder, "report", "", "`folder` of the report (default beside the journal)")
-	cmd.Flags().StringVar(&format, "format", "", "print it instead: json, junit, tap or md")
+	cmd.Flags().StringVar(&format, "format", "", "print it instead: json, junit, tap, md, text or mermaid")
+	cmd.Flags().StringVar(&svg, "svg", "", "write the ladder alone to this `file`, - for the output")
 	return cmd
+}
+
+// pictures are the formats of a report that a run does not have.
+func pictures(format string) func(io.Writer, ...*report.Report) error {
+	switch format {
+	case "text":
+		return report.Text
+	case "mermaid":
+		return report.Mermaid
+	}
+	return formats[format]
+}
+
+// one prints a report in one format, writes its ladder to a file, or both.
+func (a *app) one(f *os.File, format, svg string) error {
+	write := pictures(format)
+	if format != "" && write == nil {
+		return fmt.Errorf("--format %s: the formats are json, junit, tap, md, text and mermaid", format)
+	}
+	r, err := campaign.Read(f)
+	if err != nil {
+		return fmt.Errorf("%s: %w", f.Name(), err)
+	}
+	if svg == "-" {
+		if err := report.SVG(a.stdout, r); err != nil {
+			return written(err)
+		}
+	} else if svg != "" {
+		var b bytes.Buffer
+		if err := report.SVG(&b, r); err != nil {
+			return fmt.Errorf("draw the ladder: %w", err)
+		}
+		if err := os.WriteFile(svg, b.Bytes(), 0o666); err != nil {
+			return fmt.Errorf("write the ladder: %w", err)
+		}
+	}
+	if write == nil {
+		return nil
+	}
+	return written(write(a.stdout, r))
 }
 
 func (a *app) rerun() *cobra.Command {

@@ -8,6 +8,7 @@ import (
 
 	"restartlab/labctl/internal/explain"
 	"restartlab/labctl/internal/journal"
+	"restartlab/labctl/internal/ladder"
 )
 
 // mostSteps bounds how many steps a journal may claim to have; a scenario has
@@ -34,7 +35,9 @@ func Build(events []journal.Event) (*Report, error) {
 	if len(b.steps) > mostSteps || b.planned > mostSteps {
 		return nil, errors.New("the journal claims more steps than a scenario can have")
 	}
-	return b.finish(), nil
+	r := b.finish()
+	r.ladder = ladder.Build(events)
+	return r, nil
 }
 
 func newReport(h *journal.Header) *Report {

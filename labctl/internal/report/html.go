@@ -1,7 +1,9 @@
 package report
 
 import (
+	"crypto/sha256"
 	_ "embed"
+	"encoding/base64"
 	"fmt"
 	"html/template"
 	"io"
@@ -11,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"restartlab/labctl/internal/journal"
+	"restartlab/labctl/internal/ladder"
 )
 
 //go:embed page.html
@@ -19,8 +22,9 @@ var pageText string
 //go:embed page.css
 var pageStyle string
 
-// HTML writes report.html: one file that loads nothing and runs nothing, for a
-// screen on a wall, a phone or paper.
+// HTML writes report.html: one file that loads nothing, for a screen on a wall,
+// a phone or paper. All that it may run is the ladder's script, which its policy
+// names by its digest; without it the page shows the same.
 func HTML(w io.Writer, r *Report) error {
 	t, err := template.New("page").Parse(pageText)
 	if err != nil {
@@ -33,6 +37,10 @@ func HTML(w io.Writer, r *Report) error {
 // gone through clean or short; html/template escapes it for where it stands.
 type page struct {
 	Style               template.CSS
+	Script              template.JS
+	Policy              string // the digest of Script, as a source of script-src
+	Ladder              template.HTML
+	Ways                []way
 	Title, TitleZH      string
 	Verdict, Mark, Head string
 	Error               []string
@@ -71,12 +79,18 @@ type (
 		Step int
 		Text string
 	}
+	// way is a socket's way through the state diagram.
+	way struct {
+		Caption, Path string
+		SVG           template.HTML
+	}
 	// card is a step.
 	card struct {
 		Index                    int
 		Name, NameZH, ID, Object string
 		Status, Mark             string
 		Took, At                 string
+		Drawn                    bool // it has a row in the ladder
 		Expected, Seen           string
 		Mismatches               []journal.Mismatch
 		Refusals                 []refusal
@@ -135,7 +149,7 @@ func sign(v journal.Verdict) string {
 }
 
 func newPage(r *Report) page {
-	p := page{Style: template.CSS(pageStyle), Title: clean(r.title()), TitleZH: clean(r.Scenario.Title.ZH),
+	p := page{Style: template.CSS(pageStyle + ladder.Style()), Title: clean(r.title()), TitleZH: clean(r.Scenario.Title.ZH),
 		Verdict: clean(string(r.Verdict)), Mark: sign(r.Verdict), Head: clean(r.headline()), Name: clean(r.Scenario.Name),
 		Lesson: paragraphs(r.Scenario.Lesson.EN), LessonZH: paragraphs(r.Scenario.Lesson.ZH), Again: clean(r.again())}
 	if r.Error != "" {
@@ -146,6 +160,7 @@ func newPage(r *Report) page {
 	}
 	p.Facts = r.facts()
 	p.Length = journal.Duration(r.Duration)
+	p.draw(r.ladder)
 	p.strip(r)
 	shown := r.shown()
 	p.Before = r.card(&Step{Index: 0}, shown)
@@ -167,6 +182,19 @@ func newPage(r *Report) page {
 		p.Environment = append(p.Environment, [2]string{clean(row[0]), clean(row[1])})
 	}
 	return p
+}
+
+// draw adds the ladder. Its package has escaped all that stands in it.
+func (p *page) draw(l *ladder.Ladder) {
+	if l == nil || len(l.Rows) == 0 {
+		return
+	}
+	p.Ladder, p.Script = template.HTML(l.Figure()), template.JS(ladder.Script())
+	digest := sha256.Sum256([]byte(ladder.Script()))
+	p.Policy = "sha256-" + base64.StdEncoding.EncodeToString(digest[:])
+	for _, d := range l.Diagrams() {
+		p.Ways = append(p.Ways, way{d.Caption, d.Path, template.HTML(d.SVG)})
+	}
 }
 
 // facts are what a reader asks first of a measurement: where and when.
@@ -235,6 +263,7 @@ func (r *Report) card(s *Step, shown []Table) card {
 	}
 	if s.ID != "" && s.Status != journal.Skipped {
 		c.At = clock(s.T)
+		c.Drawn = r.ladder.Shows(s.Index)
 	}
 	for _, b := range of(r.refused(), s.Index, func(b Bind) int { return b.Step }) {
 		c.Refusals = append(c.Refusals, r.refusal(b, s.Status))

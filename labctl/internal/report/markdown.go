@@ -28,6 +28,7 @@ func Markdown(w io.Writer, reports ...*Report) error {
 func (m markdown) report(r *Report) {
 	m.head(r)
 	m.steps(r)
+	m.ladder(r)
 	for _, b := range r.refused() {
 		m.refusal(r, b)
 	}
@@ -111,6 +112,19 @@ func (m markdown) steps(r *Report) {
 			plain(seen), s.took()))
 	}
 	m.line("")
+}
+
+// ladder is the picture in text, its first rows if it is long.
+func (m markdown) ladder(r *Report) {
+	if r.ladder == nil || len(r.ladder.Rows) == 0 {
+		return
+	}
+	m.line("## The ladder", "")
+	lines := r.ladder.Lines()
+	if n := len(lines); n > mostLines {
+		lines = append(lines[:mostLines:mostLines], fmt.Sprintf("[%d more lines: labctl report --format text]", n-mostLines))
+	}
+	m.fence("", lines)
 }
 
 // took is how long the step took, empty if it did not end.

@@ -12,6 +12,7 @@ import (
 	"io"
 
 	"restartlab/labctl/internal/journal"
+	"restartlab/labctl/internal/ladder"
 )
 
 // SchemaVersion is the version of report.json, stated in its field schema. It
@@ -48,6 +49,8 @@ type Report struct {
 	// order.
 	Events []Event `json:"events"`
 	Notes  []Note  `json:"notes"`
+
+	ladder *ladder.Ladder
 }
 
 // Scenario is what was run.
@@ -276,4 +279,29 @@ func JSON(w io.Writer, reports ...*Report) error {
 		return e.Encode(reports[0])
 	}
 	return e.Encode(reports)
+}
+
+// Text writes the run as a text ladder; several follow one another.
+func Text(w io.Writer, reports ...*Report) error { return ladders(w, (*ladder.Ladder).Text, reports) }
+
+// Mermaid writes the run as a Mermaid sequence diagram.
+func Mermaid(w io.Writer, reports ...*Report) error {
+	return ladders(w, (*ladder.Ladder).Mermaid, reports)
+}
+
+// SVG writes the run's ladder alone, styles included.
+func SVG(w io.Writer, r *Report) error { return r.ladder.SVG(w) }
+
+func ladders(w io.Writer, write func(*ladder.Ladder, io.Writer) error, reports []*Report) error {
+	for i, r := range reports {
+		if i > 0 {
+			if _, err := io.WriteString(w, "\n"); err != nil {
+				return err
+			}
+		}
+		if err := write(r.ladder, w); err != nil {
+			return err
+		}
+	}
+	return nil
 }

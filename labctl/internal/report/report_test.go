@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"restartlab/labctl/internal/journal"
+	"restartlab/labctl/internal/ladder"
 )
 
 var update = flag.Bool("update", false, "write testdata and schema.json anew")
@@ -24,7 +25,8 @@ var journals = []string{"timewait", "failed", "killed", "error", "hostile"}
 var formats = []struct {
 	suffix string
 	write  func(io.Writer, *Report) error
-}{{".json", one(JSON)}, {".md", one(Markdown)}, {".html", HTML}, {".xml", one(JUnit)}, {".tap", one(TAP)}}
+}{{".json", one(JSON)}, {".md", one(Markdown)}, {".html", HTML}, {".xml", one(JUnit)}, {".tap", one(TAP)}, {".txt", one(Text)},
+	{".mmd", one(Mermaid)}, {".svg", SVG}}
 
 // one is a format of several reports, for a single one.
 func one(write func(io.Writer, ...*Report) error) func(io.Writer, *Report) error {
@@ -189,6 +191,10 @@ func TestHostile(t *testing.T) {
 		return b.String()
 	}
 	html := text(HTML)
+	if strings.Count(html, "<script>") != 1 || strings.Count(html, ladder.Script()) != 1 {
+		t.Error("the HTML holds another script than the ladder's")
+	}
+	html = strings.Replace(html, "<script>"+ladder.Script()+"</script>", "", 1)
 	for _, bad := range []string{"<script", "</script", "<!-- ", "href=\"http", "src=", "@import", "url("} {
 		if strings.Contains(html, bad) {
 			t.Errorf("%q stands in the HTML", bad)
