@@ -157,7 +157,7 @@ func (b *builder) idle(t int64) {
 			if b.looks > 0 {
 				text += fmt.Sprintf(" (%s, no change)", count(b.looks, "socket table"))
 			}
-			l.Rows = append(l.Rows, Row{Kind: FoldRow, T: last, Host: -1, Text: text, Until: -1})
+			l.Rows = append(l.Rows, Row{Kind: FoldRow, T: last, Host: -1, Text: text})
 		}
 	}
 	b.looks = 0
@@ -166,7 +166,7 @@ func (b *builder) idle(t int64) {
 // put appends a row and returns its index.
 func (b *builder) put(m moment, r Row) int {
 	b.idle(m.t)
-	r.T, r.N, r.Until = m.t, m.e.N, -1
+	r.T, r.N = m.t, m.e.N
 	r.Text, r.Detail = visible(r.Text), visible(r.Detail)
 	b.ladder.Rows = append(b.ladder.Rows, r)
 	i := len(b.ladder.Rows) - 1

@@ -144,9 +144,6 @@ type Row struct {
 	Holders []int
 	// Segment is set in rows of segments.
 	Segment *Segment
-	// Until is the row at which a call that stands at its start returned, or
-	// the row of the start of one that stands at its return.
-	Until int
 }
 
 // Segment is an arrow.
