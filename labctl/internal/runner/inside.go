@@ -26,6 +26,7 @@ import (
 
 	"restartlab/labctl/internal/journal"
 	"restartlab/labctl/internal/scenario"
+	"restartlab/labctl/internal/trace"
 )
 
 // The descriptors that the inside is started with.
@@ -82,6 +83,7 @@ func Main() int {
 	if in.poller, err = newPoller(); err != nil {
 		fatal(err)
 	}
+	in.openTrace(ctx)
 	var labs sync.WaitGroup
 	for _, plan := range first.Plan.Labs {
 		labs.Go(func() { in.run(ctx, plan) })
@@ -99,6 +101,7 @@ type inside struct {
 	clock   journal.Clock
 	journal *journal.Writer
 	poller  *poller
+	traced  func() (*trace.Tracer, error) // waits until the tracer is loaded
 }
 
 func (in *inside) note(format string, args ...any) {

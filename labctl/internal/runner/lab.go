@@ -14,6 +14,7 @@ import (
 	"restartlab/labctl/internal/netlab"
 	"restartlab/labctl/internal/scenario"
 	"restartlab/labctl/internal/sockdiag"
+	"restartlab/labctl/internal/trace"
 )
 
 // lab is one experiment under way. The goroutine that plays its steps and the
@@ -27,6 +28,7 @@ type lab struct {
 	mu        sync.Mutex
 	wake      chan struct{} // holds one token when something has happened
 	diag      map[string]*sockdiag.Conn
+	traces    map[string]*trace.Host // empty where there is no exact layer
 	history   explain.History
 	processes []*process
 	happened  int              // counts notify
@@ -38,7 +40,7 @@ type lab struct {
 // says in the journal.
 func (in *inside) run(ctx context.Context, plan scenario.Lab) {
 	l := &lab{inside: in, ctx: ctx, plan: plan, wake: make(chan struct{}, 1),
-		diag: map[string]*sockdiag.Conn{}, began: map[string]int64{}}
+		diag: map[string]*sockdiag.Conn{}, traces: map[string]*trace.Host{}, began: map[string]int64{}}
 	l.record(journal.Event{Kind: journal.KindLab,
 		LabInfo: &journal.Lab{Phase: journal.PhaseBegin, Port: plan.Port, Steps: len(plan.Steps)}})
 	end := journal.Lab{Phase: journal.PhaseEnd, Verdict: journal.Error}
@@ -79,7 +81,7 @@ func (l *lab) up() error {
 		l.record(journal.Event{Kind: journal.KindHost, Host: h.Name, Change: &journal.Change{
 			What: "up", Interface: host.Interface(), Addresses: host.Addresses(), Sysctls: sysctls}})
 	}
-	return nil
+	return l.watchHosts()
 }
 
 // telling are the settings that decide what becomes of a port, recorded of every
@@ -182,6 +184,9 @@ func (l *lab) step(s *scenario.Step) (journal.Verdict, error) {
 	}
 	// Every line has an event of its own.
 	seen.Lines = seen.Lines[max(0, len(seen.Lines)-shownLines):]
+	if traceErr := l.flushTraces(); traceErr != nil && err == nil {
+		err, end.Verdict = traceErr, journal.Error
+	}
 	for _, h := range l.plan.Hosts {
 		if _, tableErr := l.table(h.Name, 0, "step", 0); tableErr != nil && err == nil {
 			err, end.Verdict = tableErr, journal.Error
@@ -230,6 +235,7 @@ func (l *lab) down() error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	err = errors.Join(err, l.endTraces())
 	for _, c := range l.diag {
 		err = errors.Join(err, c.Close())
 	}

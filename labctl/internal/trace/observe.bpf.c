@@ -36,7 +36,7 @@ struct record {
 	__u64 net;     /* the host: its network namespace's cookie */
 	__u64 cookie;  /* the socket; 0 if the kernel has given it none yet */
 	__u64 object;  /* its address in the kernel, which is used again when it is freed */
-	__s64 left;    /* TW_START: jiffies until the timer wheel lets it fire */
+	__s64 left;    /* TW_START: jiffies until the wheel lets it fire, 0 if not known */
 	__u16 family, local_port, remote_port;
 	__u8 kind, from, to;
 	__u8 unused[7];
@@ -73,6 +73,10 @@ struct {
 /* Addresses of the kernel's timer functions, from /proc/kallsyms. */
 volatile const __u64 tw_timer_handler;
 volatile const __u64 reqsk_timer_handler;
+
+/* Whether timer_start tells the wheel's bucket: before Linux 6.9 its second argument is
+ * the time that was asked for, from which a timer may fire seconds later. */
+volatile const bool start_tells_bucket;
 
 static __always_inline bool is_watched(__u64 net)
 {
@@ -199,7 +203,7 @@ static __always_inline int timer(struct timer_list *t, __u8 tw_kind, __u8 reques
 SEC("tp_btf/timer_start")
 int BPF_PROG(observe_timer_start, struct timer_list *t, unsigned long bucket)
 {
-	return timer(t, TW_START, REQUEST_START, bucket);
+	return timer(t, TW_START, REQUEST_START, start_tells_bucket ? bucket : 0);
 }
 
 SEC("tp_btf/timer_cancel")

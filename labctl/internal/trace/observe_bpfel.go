@@ -27,6 +27,7 @@ const (
 	observeProgObserveTimerStart  = "observe_timer_start"
 	observeVarRecordType          = "record_type"
 	observeVarReqskTimerHandler   = "reqsk_timer_handler"
+	observeVarStartTellsBucket    = "start_tells_bucket"
 	observeVarTwTimerHandler      = "tw_timer_handler"
 )
 
@@ -95,6 +96,7 @@ type observeMapSpecs struct {
 type observeVariableSpecs struct {
 	RecordType        *ebpf.VariableSpec `ebpf:"record_type"`
 	ReqskTimerHandler *ebpf.VariableSpec `ebpf:"reqsk_timer_handler"`
+	StartTellsBucket  *ebpf.VariableSpec `ebpf:"start_tells_bucket"`
 	TwTimerHandler    *ebpf.VariableSpec `ebpf:"tw_timer_handler"`
 }
 
@@ -137,6 +139,7 @@ func (m *observeMaps) Close() error {
 type observeVariables struct {
 	RecordType        *ebpf.Variable `ebpf:"record_type"`
 	ReqskTimerHandler *ebpf.Variable `ebpf:"reqsk_timer_handler"`
+	StartTellsBucket  *ebpf.Variable `ebpf:"start_tells_bucket"`
 	TwTimerHandler    *ebpf.Variable `ebpf:"tw_timer_handler"`
 }
 
