@@ -64,14 +64,27 @@ func decode(b []byte) (record, error) {
 	if r.kind < stateChanged || r.kind > resetReceived {
 		return record{}, fmt.Errorf("a record of unknown kind %d", r.kind)
 	}
-	if stateName(r.from) == "" || stateName(r.to) == "" {
-		return record{}, fmt.Errorf("a record of states %d and %d", r.from, r.to)
+	if !r.possible() {
+		return record{}, fmt.Errorf("a record of kind %d with the states %d and %d", r.kind, r.from, r.to)
 	}
 	r.local = netip.AddrPortFrom(local, u16(42))
 	if port := u16(44); port != 0 {
 		r.remote = netip.AddrPortFrom(remote, port)
 	}
 	return r, nil
+}
+
+// possible reports whether a record of this kind can have these states.
+func (r *record) possible() bool {
+	switch r.kind {
+	case stateChanged:
+		return r.from != r.to && r.from != none && r.to != none && stateName(r.from) != "" && stateName(r.to) != ""
+	case resetReceived:
+		return r.from == r.to && r.from != none && stateName(r.from) != ""
+	case waitStarted, waitCancelled, waitExpired, waitSegment:
+		return r.from == r.to && (r.to == finWait2 || r.to == timeWait)
+	}
+	return r.from == none && r.to == none
 }
 
 // The kernel's numbers for TCP states (net/tcp_states.h). none is that of a

@@ -59,7 +59,7 @@ func TestDecode(t *testing.T) {
 	}
 	for name, b := range map[string][]byte{
 		"nothing": nil, "short": good[:87], "long": append(bytes.Clone(good), 0),
-		"family": change(40, 7), "kind 0": change(46, 0), "kind 10": change(46, 10), "from": change(47, 13), "to": change(48, 255),
+		"family": change(40, 7), "kind 0": change(46, 0), "kind 10": change(46, 10), "from": change(47, 13), "to": change(48, 255), "no change": change(48, closed), "a minisocket that listens": change(46, byte(waitStarted)),
 	} {
 		if r, err := decode(b); err == nil {
 			t.Errorf("%s: decoded as %+v", name, r)
