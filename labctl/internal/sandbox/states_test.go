@@ -4,8 +4,6 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
-	"io"
-	"maps"
 	"net/netip"
 	"os/exec"
 	"slices"
@@ -14,6 +12,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"restartlab/labctl/internal/journal"
 	"restartlab/labctl/internal/trace"
@@ -202,10 +201,147 @@ steps:
 	}
 }
 
-var (
-	_ = bufio.NewScanner
-	_ = fmt.Sprint
-	_ = io.EOF
-	_ = maps.Keys[map[int]int]
-	_ = exec.Command
-)
+// TestClosing lets both ends close while no segment gets through: whichever FIN is
+// sent again first meets an end that has closed too, in CLOSING.
+func TestClosing(t *testing.T) {
+	needTrace(t)
+	events := run(t, `
+name: closing
+programs:
+  app:     {host: server, server: {serve: hold}}
+  visitor: {host: client, client: {address: server, hold: true}}
+steps:
+  - start: app
+  - start: visitor
+  - wait: {host: server, until: {states: {LISTEN: 1, ESTABLISHED: 1}, queued: 0}}
+  - link: {host: client, state: down}
+  - stop: {program: app, signal: SIGKILL}
+  - stop: {program: visitor, signal: SIGKILL}
+  - link: {host: client, state: up}
+  - wait: {host: server, until: {states: {TIME_WAIT: 1}}}
+  - wait: {host: client, until: {states: {}}}
+`)
+	if v, step := verdict(events); v != journal.Pass {
+		t.Fatalf("verdict %s at %s", v, step)
+	}
+	got := lives(t, events)
+	if len(got) != 3 || got[1] != "server: "+listener {
+		t.Fatalf("%q", got)
+	}
+	crossed := 0
+	for i, born := range map[int]string{0: "client: " + asked, 2: "server: " + accepted} {
+		switch got[i] {
+		case born + " FIN_WAIT1 CLOSING TIME_WAIT":
+			crossed++
+		case born + closesFirst:
+		default:
+			t.Error(got[i])
+		}
+	}
+	if crossed == 0 {
+		t.Errorf("no end was in CLOSING: %q", got)
+	}
+}
+
+// TestTimeWait waits for the end of a TIME_WAIT, and compares it with what was
+// known at its birth.
+func TestTimeWait(t *testing.T) {
+	needTrace(t)
+	if testing.Short() {
+		t.Skip("takes a minute")
+	}
+	t.Parallel()
+	events := run(t, shipped(t, "timewait"))
+	want := []string{"client: " + asked + closesLast, "server: " + listener, "server: " + listener, "server: " + accepted + closesFirst + " CLOSE timer"}
+	slices.Sort(want)
+	if diff := cmp.Diff(want, lives(t, events)); diff != "" {
+		t.Error(diff)
+	}
+	var born, died, due int64
+	for _, e := range states(t, events) {
+		switch {
+		case e.State.To == "TIME_WAIT":
+			born, due = e.T, e.State.Due
+		case e.State.From == "TIME_WAIT":
+			died = e.T
+		}
+	}
+	t.Logf("TIME_WAIT for %v, due after %v", time.Duration(died-born), time.Duration(due-born))
+	if died-born < int64(60*time.Second) {
+		t.Errorf("TIME_WAIT ended after %v", time.Duration(died-born))
+	}
+	// An interrupt that is late, and a jiffy of rounding.
+	if off := time.Duration(died - due); due != 0 && (off < -20*time.Millisecond || off > 200*time.Millisecond) {
+		t.Errorf("TIME_WAIT ended %v after it was due", off)
+	}
+}
+
+// TestBpftrace compares the transitions of a run with those that bpftrace saw, a
+// program of other people's. It sees what the kernel's tracepoint tells: a
+// minisocket's beginning as a full socket's end, and nothing after that.
+func TestBpftrace(t *testing.T) {
+	needTrace(t)
+	for _, tool := range []string{"bpftrace", "unshare"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skip("needs " + tool)
+		}
+	}
+	const port = 12987 // of no other lab, since bpftrace sees those of the whole machine
+	const program = `BEGIN { printf("ready\n"); }
+tracepoint:sock:inet_sock_set_state /args->protocol == 6 && (args->sport == 12987 || args->dport == 12987)/ {
+	printf("%d %d %d\n", args->oldstate, args->newstate, args->sport == 12987); }`
+	cmd := exec.Command("unshare", "--mount", "--propagation", "private", "sh", "-c",
+		"mount -t tracefs none /sys/kernel/tracing && exec bpftrace -e '"+program+"'")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var said strings.Builder
+	cmd.Stderr = &said
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(out)
+	for lines.Scan() && lines.Text() != "ready" {
+	}
+	if lines.Text() != "ready" {
+		cmd.Wait()
+		t.Skipf("bpftrace does not work here: %s", said.String())
+	}
+
+	names := []string{"", "ESTABLISHED", "SYN_SENT", "SYN_RECV", "FIN_WAIT1", "FIN_WAIT2", "TIME_WAIT", "CLOSE", "CLOSE_WAIT",
+		"LAST_ACK", "LISTEN", "CLOSING", "SYN_RECV"}
+	ours, theirs := map[string]int{}, map[string]int{}
+	for _, name := range []string{"listening", "reuseaddr", "reuseaddr-too-late", "client-closes-first", "one-host", "surviving-child"} {
+		for _, e := range states(t, run(t, strings.ReplaceAll(shipped(t, name), "programs:", "port: 12987\nprograms:"))) {
+			s := *e.State
+			if s.To == "TIME_WAIT" {
+				s.To = "CLOSE"
+			}
+			if s.From != "TIME_WAIT" {
+				ours[fmt.Sprint(s.From, " -> ", s.To, " ", s.Local.Port() == port)]++
+			}
+		}
+	}
+	if err := cmd.Process.Signal(unix.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	for lines.Scan() {
+		var from, to, local int
+		if n, _ := fmt.Sscan(lines.Text(), &from, &to, &local); n != 3 || from == to {
+			continue
+		}
+		theirs[fmt.Sprint(names[from], " -> ", names[to], " ", local == 1)]++
+	}
+	cmd.Wait() // its exit after SIGINT is of no interest
+	sum := func(m map[string]int) (n int) {
+		for _, c := range m {
+			n += c
+		}
+		return n
+	}
+	t.Logf("%d transitions in the journals, %d by bpftrace", sum(ours), sum(theirs))
+	if diff := cmp.Diff(theirs, ours); diff != "" || len(ours) == 0 {
+		t.Errorf("bpftrace and the journal differ:\n%s", diff)
+	}
+}
