@@ -55,6 +55,10 @@ func text(e journal.Event) string {
 		return callText(e.Syscall)
 	case e.Sockets != nil:
 		return tableText(e.Sockets)
+	case e.State != nil:
+		return stateText(e.State)
+	case e.Loss != nil:
+		return lossText(e.Loss)
 	case e.Note != nil:
 		return e.Note.Text
 	}
