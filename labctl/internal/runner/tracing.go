@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"runtime/debug"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -27,6 +28,9 @@ func (in *inside) openTrace(ctx context.Context) {
 		if opened.tracer, opened.err = trace.Open(in.epoch); opened.err == nil {
 			go opened.tracer.Run(ctx)
 		}
+		// The kernel's types, tens of megabytes, were needed only to load, and
+		// this process may wait for a minute.
+		debug.FreeOSMemory()
 	}()
 	in.traced = func() (*trace.Tracer, error) {
 		<-done

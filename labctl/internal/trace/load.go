@@ -79,7 +79,8 @@ func Open(epoch int64) (*Tracer, error) {
 		}
 	}
 	loaded, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{
-		MapReplacements: map[string]*ebpf.Map{observeMapRecords: records}})
+		MapReplacements: map[string]*ebpf.Map{observeMapRecords: records},
+		Programs:        ebpf.ProgramOptions{KernelTypes: kernel}})
 	if err != nil {
 		return nil, refusedLoad(err)
 	}

@@ -84,11 +84,11 @@ func (t *Tracer) Watch(cookie uint64, arrived func()) (*Host, error) {
 	return h, nil
 }
 
-// The times between two looks into the ring buffer. It holds 40,000 records, more
+// The times between two looks into the ring buffer. It holds 43,000 records, more
 // than two cores can make in any of them.
 const (
 	soon = 5 * time.Millisecond
-	late = 40 * time.Millisecond // when nothing has come for a while
+	late = 100 * time.Millisecond // when nothing has come for a while
 )
 
 // Run reads the ring buffer until ctx is done.
