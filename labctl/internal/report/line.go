@@ -57,8 +57,10 @@ func text(e journal.Event) string {
 		return tableText(e.Sockets)
 	case e.Segment != nil:
 		return segmentText(e.Segment)
+	case e.State != nil:
+		return stateText(e.State)
 	case e.Loss != nil:
-		return fmt.Sprintf("the %s observer lost %s", e.Loss.Observer, count(e.Loss.Count, "event"))
+		return lossText(e.Loss)
 	case e.Note != nil:
 		return e.Note.Text
 	}

@@ -41,7 +41,7 @@ func TestSegments(t *testing.T) {
 	for i, want := range map[int]string{
 		3: "eth0 out 192.168.44.145:40112 -> 192.168.44.144:12500 SYN,ACK seq 7 ack 9 win 64240 len 0 [mss 1460, sackOK]",
 		4: "eth0 in 192.168.44.145:40112 -> 192.168.44.144:12500 no flags seq 7 win 64240 len 3",
-		6: "the capture observer lost 12 events",
+		6: "12 events of the observer capture are lost",
 	} {
 		if words[i] != want {
 			t.Errorf("%q, want %q", words[i], want)

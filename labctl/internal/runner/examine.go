@@ -10,6 +10,7 @@ import (
 	"restartlab/labctl/internal/netlab"
 	"restartlab/labctl/internal/scenario"
 	"restartlab/labctl/internal/sockdiag"
+	"restartlab/labctl/internal/trace"
 )
 
 // Finding is something that a machine can or cannot do for labs.
@@ -75,7 +76,13 @@ func examine(w io.Writer) error {
 	if !users.OK {
 		users.Why = "without root a lab has only your own user: exec with user needs sudo"
 	}
-	for _, f := range append(findings, write, users) {
+	states := Finding{What: "state changes as the kernel makes them", OK: true, Why: "loaded the programs that observe sockets, and let them go"}
+	if tracer, err := trace.Open(0); err != nil {
+		states.OK, states.Why = false, err.Error()
+	} else if err := tracer.Close(); err != nil {
+		return err
+	}
+	for _, f := range append(findings, write, users, states) {
 		if err := say(f); err != nil {
 			return err
 		}

@@ -27,6 +27,7 @@ import (
 	"restartlab/labctl/internal/capture"
 	"restartlab/labctl/internal/journal"
 	"restartlab/labctl/internal/scenario"
+	"restartlab/labctl/internal/trace"
 )
 
 // The descriptors that the inside is started with.
@@ -86,6 +87,7 @@ func Main() int {
 	if in.observer, err = capture.NewObserver(); err != nil {
 		fatal(err)
 	}
+	in.openTrace(ctx)
 	var labs sync.WaitGroup
 	for _, plan := range first.Plan.Labs {
 		labs.Go(func() { in.run(ctx, plan) })
@@ -105,6 +107,7 @@ type inside struct {
 	poller  *poller
 	// observer reads the captures of all labs.
 	observer *capture.Observer
+	traced   func() (*trace.Tracer, error) // waits until the tracer is loaded
 }
 
 func (in *inside) note(format string, args ...any) {

@@ -16,6 +16,7 @@ import (
 	"restartlab/labctl/internal/netlab"
 	"restartlab/labctl/internal/scenario"
 	"restartlab/labctl/internal/sockdiag"
+	"restartlab/labctl/internal/trace"
 )
 
 // lab is one experiment under way. The goroutine that plays its steps and the
@@ -31,6 +32,7 @@ type lab struct {
 	mu        sync.Mutex
 	wake      chan struct{} // holds one token when something has happened
 	diag      map[string]*sockdiag.Conn
+	traces    map[string]*trace.Host // empty where there is no exact layer
 	history   explain.History
 	processes []*process
 	happened  int              // counts notify
@@ -44,7 +46,7 @@ type lab struct {
 // says in the journal.
 func (in *inside) run(ctx context.Context, plan scenario.Lab) {
 	l := &lab{inside: in, ctx: ctx, plan: plan, wake: make(chan struct{}, 1),
-		diag: map[string]*sockdiag.Conn{}, began: map[string]int64{}}
+		diag: map[string]*sockdiag.Conn{}, traces: map[string]*trace.Host{}, began: map[string]int64{}}
 	t, wall := l.clocks()
 	l.zero = wall - t
 	l.record(journal.Event{T: t, Kind: journal.KindLab,
@@ -91,7 +93,7 @@ func (l *lab) up() error {
 		l.record(journal.Event{Kind: journal.KindHost, Host: h.Name, Change: &journal.Change{
 			What: "up", Interface: host.Interface(), Addresses: host.Addresses(), Sysctls: sysctls, Segments: captured}})
 	}
-	return nil
+	return l.watchHosts()
 }
 
 // telling are the settings that decide what becomes of a port, recorded of every
@@ -197,6 +199,9 @@ func (l *lab) step(s *scenario.Step) (journal.Verdict, error) {
 	}
 	// Every line has an event of its own.
 	seen.Lines = seen.Lines[max(0, len(seen.Lines)-shownLines):]
+	if traceErr := l.flushTraces(); traceErr != nil && err == nil {
+		err, end.Verdict = traceErr, journal.Error
+	}
 	for _, h := range l.plan.Hosts {
 		if l.tabled[h.Name] {
 			continue // what the step was judged by
@@ -249,6 +254,7 @@ func (l *lab) down() error {
 	l.endCapture()
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	err = errors.Join(err, l.endTraces())
 	for _, c := range l.diag {
 		err = errors.Join(err, c.Close())
 	}

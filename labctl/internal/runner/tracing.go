@@ -1,0 +1,130 @@
+package runner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"runtime/debug"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"restartlab/labctl/internal/journal"
+	"restartlab/labctl/internal/trace"
+)
+
+// openTrace begins to load the exact layer, which all labs share, and returns:
+// that takes about as long as building them.
+func (in *inside) openTrace(ctx context.Context) {
+	type result struct {
+		tracer *trace.Tracer
+		err    error
+	}
+	var opened result
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if opened.tracer, opened.err = trace.Open(in.epoch); opened.err == nil {
+			go opened.tracer.Run(ctx)
+		}
+		// The kernel's types, tens of megabytes, were needed only to load, and
+		// this process may wait for a minute.
+		debug.FreeOSMemory()
+	}()
+	in.traced = func() (*trace.Tracer, error) {
+		<-done
+		return opened.tracer, opened.err
+	}
+}
+
+// watchHosts begins to record the state changes on the lab's hosts. Without the
+// exact layer it only notes what the journal then lacks.
+func (l *lab) watchHosts() error {
+	tracer, err := l.traced()
+	if err != nil {
+		l.tell("the kernel does not tell of state changes here, so the journal has none from it: what happens between two looks at the socket tables, and when a TIME_WAIT begins, is not seen. %v", err)
+		return nil
+	}
+	if limits := tracer.Describe(); limits != "" {
+		l.tell("%s", limits)
+	}
+	for _, h := range l.plan.Hosts {
+		var cookie uint64
+		err := l.network.Host(h.Name).Do(func() (err error) {
+			cookie, err = netCookie()
+			return err
+		})
+		if err != nil {
+			l.tell("state changes on host %s are not recorded: %v", h.Name, err)
+			continue
+		}
+		watch, err := tracer.Watch(cookie, func() {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			l.emitTraced(h.Name, l.traces[h.Name].Take())
+		})
+		if err != nil {
+			return err
+		}
+		l.mu.Lock()
+		l.traces[h.Name] = watch
+		l.mu.Unlock()
+	}
+	return nil
+}
+
+// netCookie is the cookie of the calling thread's network namespace, never used
+// again for another (socket(7), SO_NETNS_COOKIE).
+func netCookie() (uint64, error) {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return 0, fmt.Errorf("open a socket: %w", err)
+	}
+	defer unix.Close(fd)
+	cookie, err := unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE)
+	if err != nil {
+		return 0, fmt.Errorf("read SO_NETNS_COOKIE, of Linux 5.14 and newer: %w", err)
+	}
+	return cookie, nil
+}
+
+// flushTraces journals every state change up to now. mu is held.
+func (l *lab) flushTraces() error {
+	var errs []error
+	for _, host := range slices.Sorted(maps.Keys(l.traces)) {
+		events, err := l.traces[host].Flush(func() ([]journal.Socket, error) {
+			rows, err := l.diag[host].Table(0)
+			if err != nil {
+				err = fmt.Errorf("read the socket table of host %s: %w", host, err)
+			}
+			return rows, err
+		})
+		l.emitTraced(host, events)
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// endTraces does so for the last time. mu is held.
+func (l *lab) endTraces() error {
+	err := l.flushTraces()
+	for _, watch := range l.traces {
+		err = errors.Join(err, watch.Close())
+	}
+	clear(l.traces)
+	return err
+}
+
+// emitTraced journals state changes of a host. mu is held.
+func (l *lab) emitTraced(host string, events []journal.Event) {
+	for _, e := range events {
+		e.Host = host
+		l.emit(e)
+	}
+}
+
+// tell writes a note of this lab.
+func (l *lab) tell(format string, args ...any) {
+	l.record(journal.Event{Kind: journal.KindNote, Note: &journal.Note{Text: fmt.Sprintf(format, args...)}})
+}

@@ -1,0 +1,347 @@
+package sandbox_test
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"restartlab/labctl/internal/journal"
+	"restartlab/labctl/internal/trace"
+	"restartlab/scenarios"
+)
+
+// needTrace skips the test where the kernel does not tell of state changes.
+func needTrace(t testing.TB) {
+	t.Helper()
+	need(t)
+	tracer, err := trace.Open(0)
+	unavailable := (*trace.Unavailable)(nil)
+	switch {
+	case errors.As(err, &unavailable):
+		t.Skip(err)
+	case err != nil:
+		t.Fatal(err)
+	}
+	if err := tracer.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// states are the transitions of a run, in the order of time.
+func states(t testing.TB, events []journal.Event) (list []journal.Event) {
+	t.Helper()
+	for _, e := range events {
+		if e.Loss != nil {
+			t.Errorf("%d transitions were lost", e.Loss.Count)
+		}
+		if e.State != nil {
+			list = append(list, e)
+		}
+	}
+	slices.SortStableFunc(list, func(a, b journal.Event) int { return int(a.T - b.T) })
+	return list
+}
+
+// lives are the sequences of a run's sockets: "HOST: CLOSE LISTEN CLOSE", sorted.
+// It also checks that each goes on where it was, between the same ends.
+func lives(t testing.TB, events []journal.Event) []string {
+	t.Helper()
+	type key struct {
+		host   string
+		cookie uint64
+	}
+	type life struct {
+		text, state   string
+		local, remote netip.AddrPort
+	}
+	all := map[key]*life{}
+	for _, e := range states(t, events) {
+		s := e.State
+		l := all[key{e.Host, s.Cookie}]
+		if l == nil {
+			l = &life{e.Host + ": " + s.From, s.From, s.Local, s.Remote}
+			all[key{e.Host, s.Cookie}] = l
+		}
+		if s.From != l.state || s.Local != l.local || s.Remote != l.remote || s.Source != journal.SourceKernel || s.Cookie == 0 {
+			t.Errorf("after %+v comes %+v", l, s)
+		}
+		if s.To == "TIME_WAIT" {
+			// 60 s, and the wheel's rounding up: to 66 s with HZ=100.
+			if left := time.Duration(s.Due - e.T); s.Due != 0 && (left < 59*time.Second || left > 67*time.Second) {
+				t.Errorf("a TIME_WAIT of %v", left)
+			}
+		}
+		l.state = s.To
+		l.text += " " + strings.TrimSpace(s.To+" "+s.Why)
+	}
+	var list []string
+	for _, l := range all {
+		list = append(list, l.text)
+	}
+	slices.Sort(list)
+	return list
+}
+
+// What RFC 9293 says of each kind of socket.
+const (
+	listener    = "CLOSE LISTEN CLOSE"
+	asked       = "CLOSE SYN_SENT ESTABLISHED"
+	accepted    = "LISTEN SYN_RECV ESTABLISHED"
+	closesFirst = " FIN_WAIT1 FIN_WAIT2 TIME_WAIT"
+	closesLast  = " CLOSE_WAIT LAST_ACK CLOSE"
+)
+
+func shipped(t testing.TB, name string) string {
+	t.Helper()
+	text, err := scenarios.Files.ReadFile(name + ".yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+func TestStates(t *testing.T) {
+	needTrace(t)
+	programs := func(server, client string) string {
+		return "name: s\nprograms: {app: {host: server, server: {" + server + "}}, visitor: {host: client, client: {address: server" + client + "}}}\n"
+	}
+	const hold = ", hold: true"
+	cases := map[string]struct {
+		text string
+		want []string
+	}{
+		"listening": {shipped(t, "listening"), []string{"server: " + listener, "server: " + listener}},
+		"reuseaddr": {shipped(t, "reuseaddr"), []string{
+			"client: " + asked + closesLast, "server: " + listener, "server: " + listener, "server: " + accepted + closesFirst}},
+		"reuseaddr-too-late": {shipped(t, "reuseaddr-too-late"), []string{
+			"client: " + asked + closesLast, "server: " + listener, "server: " + accepted + closesFirst}},
+		"client-closes-first": {shipped(t, "client-closes-first"), []string{
+			"client: " + asked + closesFirst, "server: " + listener, "server: " + listener, "server: " + accepted + closesLast}},
+		"surviving-child": {shipped(t, "surviving-child"), []string{
+			"client: " + asked + closesFirst, "server: " + listener, "server: " + listener, "server: " + accepted + closesLast}},
+		"one-host": {shipped(t, "one-host"), []string{
+			"server: " + asked + closesLast, "server: " + listener, "server: " + accepted + closesFirst}},
+		"idle-restart": {shipped(t, "idle-restart"), nil},
+		// The kernel lets an orphan in FIN_WAIT2 be a minisocket at once, and
+		// moves its timer to no other bucket when the FIN comes.
+		"FIN_WAIT2 without a process": {programs("serve: hold", hold) + `
+steps:
+  - start: app
+  - start: visitor
+  - wait: {host: server, until: {states: {LISTEN: 1, ESTABLISHED: 1}, queued: 0}}
+  - {stop: {program: app, signal: SIGKILL}}
+  - wait: {host: server, until: {states: {FIN_WAIT2: 1}}}
+  - stop: visitor
+  - wait: {host: server, until: {states: {TIME_WAIT: 1}}}
+`, []string{"client: " + asked + closesLast, "server: " + listener, "server: " + accepted + closesFirst}},
+		"FIN_WAIT2 runs out": {programs("serve: hold", hold) + `
+steps:
+  - {sysctl: {host: server, values: {net.ipv4.tcp_fin_timeout: 1}}}
+  - start: app
+  - start: visitor
+  - wait: {host: server, until: {states: {LISTEN: 1, ESTABLISHED: 1}, queued: 0}}
+  - {stop: {program: app, signal: SIGKILL}}
+  - wait: {host: server, until: {states: {}}}
+`, []string{"client: " + asked + " CLOSE_WAIT LAST_ACK CLOSE reset", "server: " + listener, "server: " + accepted + " FIN_WAIT1 FIN_WAIT2 CLOSE timer"}},
+		"TIME_WAIT taken over": {programs("", "") + `
+steps:
+  - {sysctl: {host: client, values: {net.ipv4.ip_local_port_range: 40000 40000}}}
+  - start: app
+  - run: visitor
+  - wait: {host: server, until: {states: {LISTEN: 1, TIME_WAIT: 1}}}
+  - run: visitor
+  - wait: {host: server, until: {states: {LISTEN: 1, TIME_WAIT: 1}}}
+`, []string{"client: " + asked + closesLast, "client: " + asked + closesLast,
+			"server: " + listener, "server: " + accepted + closesFirst, "server: " + accepted + closesFirst + " CLOSE reused"}},
+		"connection refused": {programs("", hold) + `
+steps:
+  - start: visitor
+    expect: {connect: ECONNREFUSED}
+`, []string{"client: CLOSE SYN_SENT CLOSE reset"}},
+		"reset": {programs("serve: hold, options: {linger: 0s}", hold) + `
+steps:
+  - start: app
+  - start: visitor
+  - wait: {host: server, until: {states: {LISTEN: 1, ESTABLISHED: 1}, queued: 0}}
+  - {stop: {program: app, signal: SIGKILL}}
+  - wait: {host: client, until: {states: {}}}
+`, []string{"client: " + asked + " CLOSE reset", "server: " + listener, "server: " + accepted + " CLOSE"}},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			events := run(t, c.text)
+			if v, step := verdict(events); v != journal.Pass {
+				t.Errorf("verdict %s at %s", v, step)
+			}
+			got := lives(t, events)
+			if c.want == nil { // whatever number of the same
+				for _, l := range got {
+					if l != "server: "+listener {
+						t.Error(l)
+					}
+				}
+				return
+			}
+			want := slices.Clone(c.want)
+			slices.Sort(want)
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+// TestClosing lets both ends close while no segment gets through: whichever FIN is
+// sent again first meets an end that has closed too, in CLOSING.
+func TestClosing(t *testing.T) {
+	needTrace(t)
+	events := run(t, `
+name: closing
+programs:
+  app:     {host: server, server: {serve: hold}}
+  visitor: {host: client, client: {address: server, hold: true}}
+steps:
+  - start: app
+  - start: visitor
+  - wait: {host: server, until: {states: {LISTEN: 1, ESTABLISHED: 1}, queued: 0}}
+  - link: {host: client, state: down}
+  - stop: {program: app, signal: SIGKILL}
+  - stop: {program: visitor, signal: SIGKILL}
+  - link: {host: client, state: up}
+  - wait: {host: server, until: {states: {TIME_WAIT: 1}}}
+  - wait: {host: client, until: {states: {}}}
+`)
+	if v, step := verdict(events); v != journal.Pass {
+		t.Fatalf("verdict %s at %s", v, step)
+	}
+	got := lives(t, events)
+	if len(got) != 3 || got[1] != "server: "+listener {
+		t.Fatalf("%q", got)
+	}
+	crossed := 0
+	for i, born := range map[int]string{0: "client: " + asked, 2: "server: " + accepted} {
+		switch got[i] {
+		case born + " FIN_WAIT1 CLOSING TIME_WAIT":
+			crossed++
+		case born + closesFirst:
+		default:
+			t.Error(got[i])
+		}
+	}
+	if crossed == 0 {
+		t.Errorf("no end was in CLOSING: %q", got)
+	}
+}
+
+// TestTimeWait waits for the end of a TIME_WAIT, and compares it with what was
+// known at its birth.
+func TestTimeWait(t *testing.T) {
+	needTrace(t)
+	if testing.Short() {
+		t.Skip("takes a minute")
+	}
+	t.Parallel()
+	events := run(t, shipped(t, "timewait"))
+	want := []string{"client: " + asked + closesLast, "server: " + listener, "server: " + listener, "server: " + accepted + closesFirst + " CLOSE timer"}
+	slices.Sort(want)
+	if diff := cmp.Diff(want, lives(t, events)); diff != "" {
+		t.Error(diff)
+	}
+	var born, died, due int64
+	for _, e := range states(t, events) {
+		switch {
+		case e.State.To == "TIME_WAIT":
+			born, due = e.T, e.State.Due
+		case e.State.From == "TIME_WAIT":
+			died = e.T
+		}
+	}
+	t.Logf("TIME_WAIT for %v, due after %v", time.Duration(died-born), time.Duration(due-born))
+	if died-born < int64(60*time.Second) {
+		t.Errorf("TIME_WAIT ended after %v", time.Duration(died-born))
+	}
+	// An interrupt that is late, and a jiffy of rounding.
+	if off := time.Duration(died - due); due != 0 && (off < -20*time.Millisecond || off > 200*time.Millisecond) {
+		t.Errorf("TIME_WAIT ended %v after it was due", off)
+	}
+}
+
+// TestBpftrace compares the transitions of a run with those that bpftrace saw, a
+// program of other people's. It sees what the kernel's tracepoint tells: a
+// minisocket's beginning as a full socket's end, and nothing after that.
+func TestBpftrace(t *testing.T) {
+	needTrace(t)
+	for _, tool := range []string{"bpftrace", "unshare"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skip("needs " + tool)
+		}
+	}
+	const port = 12987 // of no other lab, since bpftrace sees those of the whole machine
+	const program = `BEGIN { printf("ready\n"); }
+tracepoint:sock:inet_sock_set_state /args->protocol == 6 && (args->sport == 12987 || args->dport == 12987)/ {
+	printf("%d %d %d\n", args->oldstate, args->newstate, args->sport == 12987); }`
+	cmd := exec.Command("unshare", "--mount", "--propagation", "private", "sh", "-c",
+		"mount -t tracefs none /sys/kernel/tracing && exec bpftrace -e '"+program+"'")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var said strings.Builder
+	cmd.Stderr = &said
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(out)
+	for lines.Scan() && lines.Text() != "ready" {
+	}
+	if lines.Text() != "ready" {
+		cmd.Wait()
+		t.Skipf("bpftrace does not work here: %s", said.String())
+	}
+
+	names := []string{"", "ESTABLISHED", "SYN_SENT", "SYN_RECV", "FIN_WAIT1", "FIN_WAIT2", "TIME_WAIT", "CLOSE", "CLOSE_WAIT",
+		"LAST_ACK", "LISTEN", "CLOSING", "SYN_RECV"}
+	ours, theirs := map[string]int{}, map[string]int{}
+	for _, name := range []string{"listening", "reuseaddr", "reuseaddr-too-late", "client-closes-first", "one-host", "surviving-child"} {
+		for _, e := range states(t, run(t, strings.ReplaceAll(shipped(t, name), "programs:", "port: 12987\nprograms:"))) {
+			s := *e.State
+			if s.To == "TIME_WAIT" {
+				s.To = "CLOSE"
+			}
+			if s.From != "TIME_WAIT" {
+				ours[fmt.Sprint(s.From, " -> ", s.To, " ", s.Local.Port() == port)]++
+			}
+		}
+	}
+	if err := cmd.Process.Signal(unix.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	for lines.Scan() {
+		var from, to, local int
+		if n, _ := fmt.Sscan(lines.Text(), &from, &to, &local); n != 3 || from == to {
+			continue
+		}
+		theirs[fmt.Sprint(names[from], " -> ", names[to], " ", local == 1)]++
+	}
+	cmd.Wait() // its exit after SIGINT is of no interest
+	sum := func(m map[string]int) (n int) {
+		for _, c := range m {
+			n += c
+		}
+		return n
+	}
+	t.Logf("%d transitions in the journals, %d by bpftrace", sum(ours), sum(theirs))
+	if diff := cmp.Diff(theirs, ours); diff != "" || len(ours) == 0 {
+		t.Errorf("bpftrace and the journal differ:\n%s", diff)
+	}
+}

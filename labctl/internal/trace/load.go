@@ -1,0 +1,220 @@
+package trace
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
+	"github.com/cilium/ebpf/link"
+	"github.com/cilium/ebpf/ringbuf"
+	"golang.org/x/sys/unix"
+)
+
+// Unavailable says why there is no exact layer here. Runs go on without it.
+type Unavailable struct {
+	What string // what was refused or is missing: "bpf()", "BTF", "/proc/kallsyms", ...
+	Err  error  // what the kernel or a parser said
+	Hint string // what would help, empty if nothing is known to
+}
+
+func (u *Unavailable) Error() string {
+	text := fmt.Sprintf("%s: %v", u.What, u.Err)
+	if u.Hint != "" {
+		text += " (" + u.Hint + ")"
+	}
+	return text
+}
+
+func (u *Unavailable) Unwrap() error { return u.Err }
+
+// The kernel's timer functions that tell minisockets and request sockets apart
+// from all else that has a timer.
+const (
+	waitHandler    = "tw_timer_handler"
+	requestHandler = "reqsk_timer_handler"
+)
+
+// Open loads the programs and attaches them. epoch is the reading of
+// CLOCK_MONOTONIC, in ns, that the times of events count from. An error is an
+// *Unavailable.
+func Open(epoch int64) (*Tracer, error) {
+	spec, err := loadObserve()
+	if err != nil {
+		return nil, &Unavailable{"the programs", err, "labctl was not built from its own sources"}
+	}
+	// Refused most often, and at once: everything that follows costs time.
+	records, err := ebpf.NewMap(spec.Maps[observeMapRecords])
+	if err != nil {
+		return nil, refusedMap(err)
+	}
+	defer records.Close()
+	handlers, err := timerFunctions()
+	if err != nil {
+		return nil, err
+	}
+	kernel, err := btf.LoadKernelSpec()
+	if err != nil {
+		return nil, &Unavailable{"the kernel's BTF, /sys/kernel/btf/vmlinux", err, "it needs CONFIG_DEBUG_INFO_BTF"}
+	}
+	t := &Tracer{epoch: epoch, tick: tick(), hosts: map[uint64]*Host{}}
+	t.blind = arguments(kernel, "kfree_skb") < 4 // its socket came with Linux 6.11
+	if t.blind {
+		delete(spec.Programs, observeProgObserveSegment)
+	}
+	for name, value := range map[string]any{
+		observeVarTwTimerHandler:    handlers[waitHandler],
+		observeVarReqskTimerHandler: handlers[requestHandler],
+		// 2 since Linux 6.9: the timer and its bucket. 3 before.
+		observeVarStartTellsBucket: arguments(kernel, "timer_start") == 2,
+	} {
+		if err := spec.Variables[name].Set(value); err != nil {
+			return nil, &Unavailable{"the variable " + name, err, ""}
+		}
+	}
+	loaded, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{
+		MapReplacements: map[string]*ebpf.Map{observeMapRecords: records},
+		Programs:        ebpf.ProgramOptions{KernelTypes: kernel}})
+	if err != nil {
+		return nil, refusedLoad(err)
+	}
+	defer loaded.Close() // the links hold the programs
+	for name, p := range loaded.Programs {
+		l, err := link.AttachTracing(link.TracingOptions{Program: p})
+		if err != nil {
+			t.detach()
+			return nil, &Unavailable{"attach to the tracepoint " + spec.Programs[name].AttachTo, err, ""}
+		}
+		t.links = append(t.links, l)
+	}
+	if t.reader, err = ringbuf.NewReader(records); err != nil {
+		t.detach()
+		return nil, &Unavailable{"map the ring buffer", err, ""}
+	}
+	t.watched, t.lost = loaded.DetachMap(observeMapWatched), loaded.DetachMap(observeMapLost)
+	return t, nil
+}
+
+func (t *Tracer) detach() {
+	for _, l := range t.links {
+		l.Close()
+	}
+}
+
+func refusedMap(err error) error {
+	u := &Unavailable{What: "bpf()", Err: plain(err)}
+	switch {
+	case errors.Is(err, unix.EPERM):
+		u.Hint = "it needs CAP_BPF and CAP_PERFMON, and inside a user namespace nobody has them"
+	case errors.Is(err, unix.ENOSYS):
+		u.Hint = "this kernel is built without CONFIG_BPF_SYSCALL"
+	case errors.Is(err, unix.EINVAL):
+		u.Hint = "ring buffers need Linux 5.8"
+	}
+	return u
+}
+
+func refusedLoad(err error) error {
+	u := &Unavailable{What: "load the programs that observe sockets", Err: err}
+	verifier := (*ebpf.VerifierError)(nil)
+	switch {
+	case errors.As(err, &verifier):
+		u.Err, u.Hint = verifier.Cause, "the kernel's verifier rejects them: "+strings.Join(verifier.Log[max(0, len(verifier.Log)-2):], "; ")
+	case errors.Is(err, unix.EPERM):
+		u.Err, u.Hint = unix.EPERM, "they need CAP_BPF and CAP_PERFMON, and no lockdown"
+	}
+	return u
+}
+
+// plain is the kernel's errno in an error, or else the error.
+func plain(err error) error {
+	var errno unix.Errno
+	if errors.As(err, &errno) {
+		return errno
+	}
+	return err
+}
+
+// timerFunctions looks up the addresses of the two timer functions.
+func timerFunctions() (map[string]uint64, error) {
+	const path = "/proc/kallsyms"
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, &Unavailable{path, plain(err), "it needs CONFIG_KALLSYMS and /proc"}
+	}
+	defer f.Close()
+	found, err := symbols(f, waitHandler, requestHandler)
+	if err != nil {
+		return nil, &Unavailable{path, err, "addresses are shown to root, and with kernel.kptr_restrict to holders of CAP_SYSLOG"}
+	}
+	return found, nil
+}
+
+// symbols reads lines of /proc/kallsyms, "address type name [module]", until it
+// has found the names. A kernel that hides its addresses writes 0 for each.
+func symbols(r io.Reader, names ...string) (map[string]uint64, error) {
+	found := map[string]uint64{}
+	for s := bufio.NewScanner(r); len(found) < len(names); {
+		if !s.Scan() {
+			if err := s.Err(); err != nil {
+				return nil, err
+			}
+			break
+		}
+		line := s.Bytes()
+		for _, name := range names {
+			if !bytes.HasSuffix(line, []byte(" "+name)) {
+				continue
+			}
+			hex, _, _ := strings.Cut(string(line), " ")
+			address, err := strconv.ParseUint(hex, 16, 64)
+			if err != nil {
+				return nil, fmt.Errorf("the address of %s: %w", name, err)
+			}
+			if address == 0 {
+				return nil, fmt.Errorf("the address of %s is hidden", name)
+			}
+			found[name] = address
+		}
+	}
+	for _, name := range names {
+		if found[name] == 0 {
+			return nil, fmt.Errorf("there is no %s", name)
+		}
+	}
+	return found, nil
+}
+
+// arguments counts those of a tracepoint, 0 if the kernel does not have it. The
+// type that BTF has of it has a pointer before them.
+func arguments(kernel *btf.Spec, tracepoint string) int {
+	var named *btf.Typedef
+	if kernel.TypeByName("btf_trace_"+tracepoint, &named) != nil {
+		return 0
+	}
+	pointer, ok := named.Type.(*btf.Pointer)
+	if !ok {
+		return 0
+	}
+	f, ok := pointer.Target.(*btf.FuncProto)
+	if !ok {
+		return 0
+	}
+	return len(f.Params) - 1
+}
+
+// tick is the length of a jiffy in ns: the resolution of the coarse clocks, which
+// stand still between two timer interrupts (clock_getres(2)).
+func tick() int64 {
+	var ts unix.Timespec
+	if unix.ClockGetres(unix.CLOCK_MONOTONIC_COARSE, &ts) != nil {
+		return 0 // then no time is worked out
+	}
+	return ts.Nano()
+}

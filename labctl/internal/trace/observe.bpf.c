@@ -1,0 +1,239 @@
+//go:build ignore
+
+/* Every change of a TCP socket's state in the hosts that are watched, as records in
+ * a ring buffer. What a record means is worked out by its reader (tracker.go); here
+ * they are only taken down, as cheaply as can be: most calls come from sockets and
+ * timers of others, and go away after one comparison.
+ *
+ * Only BTF tracepoints (tp_btf) are used: they need no kprobes and no fentry. */
+
+#include "kernel.h"
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_tracing.h>
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_endian.h>
+
+/* bpf_get_socket_cookie and reading kernel memory are for GPL programs. */
+char LICENSE[] SEC("license") = "GPL";
+
+enum { AF_INET6 = 10, IPPROTO_TCP = 6, SYN_RECV = 3, TIME_WAIT = 6, LISTEN = 10 };
+
+/* What a record is about. The numbers are those of record.go. */
+enum kind {
+	STATE = 1,      /* a full socket changed its state */
+	TW_START,       /* a minisocket's timer was armed: its birth, or again */
+	TW_CANCEL,      /* it was taken out of the timer wheel */
+	TW_EXPIRE,      /* it fired */
+	TW_SEGMENT,     /* a segment reached a minisocket and was done with */
+	REQUEST_START,  /* the same of a request socket's: SYN_RECV */
+	REQUEST_CANCEL,
+	REQUEST_EXPIRE,
+	RESET,          /* a full socket received an RST that it accepts */
+};
+
+struct record {
+	__u64 time;    /* CLOCK_MONOTONIC, ns */
+	__u64 net;     /* the host: its network namespace's cookie */
+	__u64 cookie;  /* the socket; 0 if the kernel has given it none yet */
+	__u64 object;  /* its address in the kernel, which is used again when it is freed */
+	__s64 left;    /* TW_START: jiffies until the wheel lets it fire, 0 if not known */
+	__u16 family, local_port, remote_port;
+	__u8 kind, from, to;
+	__u8 unused[7];
+	__u8 local[16], remote[16]; /* IPv4 in the first four bytes */
+};
+
+/* Keeps the type in the object's BTF, for the test of the layout. */
+const struct record *record_type __attribute__((unused));
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 1 << 22);
+} records SEC(".maps");
+
+/* The network namespaces that are watched, by cookie. An inode number would be
+ * used again for another one. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1 << 14);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u64);
+	__type(value, __u8);
+} watched SEC(".maps");
+
+/* By namespace, the records that found no room. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1 << 14);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u64);
+	__type(value, __u64);
+} lost SEC(".maps");
+
+/* Addresses of the kernel's timer functions, from /proc/kallsyms. */
+volatile const __u64 tw_timer_handler;
+volatile const __u64 reqsk_timer_handler;
+
+/* Whether timer_start tells the wheel's bucket: before Linux 6.9 its second argument is
+ * the time that was asked for, from which a timer may fire seconds later. */
+volatile const bool start_tells_bucket;
+
+static __always_inline bool is_watched(__u64 net)
+{
+	return bpf_map_lookup_elem(&watched, &net) != NULL;
+}
+
+static __always_inline void count_loss(__u64 net)
+{
+	__u64 one = 1, *n = bpf_map_lookup_elem(&lost, &net);
+
+	if (n)
+		__sync_fetch_and_add(n, 1);
+	else if (bpf_map_update_elem(&lost, &net, &one, BPF_NOEXIST)) {
+		n = bpf_map_lookup_elem(&lost, &net); /* another CPU was first */
+		if (n)
+			__sync_fetch_and_add(n, 1);
+	}
+}
+
+/* Takes room for a record about c, or NULL: another's socket, or no room. */
+static __always_inline struct record *begin(const struct sock_common *c, __u8 kind)
+{
+	__u64 net = BPF_CORE_READ(c, skc_net.net, net_cookie);
+	struct record *r;
+
+	if (!is_watched(net))
+		return NULL;
+	r = bpf_ringbuf_reserve(&records, sizeof(*r), 0);
+	if (!r) {
+		count_loss(net);
+		return NULL;
+	}
+	__builtin_memset(r, 0, sizeof(*r));
+	r->time = bpf_ktime_get_ns();
+	r->net = net;
+	r->object = (__u64)c;
+	r->kind = kind;
+	r->cookie = BPF_CORE_READ(c, skc_cookie.counter);
+	r->family = BPF_CORE_READ(c, skc_family);
+	r->local_port = BPF_CORE_READ(c, skc_num);
+	r->remote_port = bpf_ntohs(BPF_CORE_READ(c, skc_dport));
+	if (r->family == AF_INET6) {
+		BPF_CORE_READ_INTO(&r->local, c, skc_v6_rcv_saddr);
+		BPF_CORE_READ_INTO(&r->remote, c, skc_v6_daddr);
+	} else {
+		BPF_CORE_READ_INTO((__be32 *)r->local, c, skc_rcv_saddr);
+		BPF_CORE_READ_INTO((__be32 *)r->remote, c, skc_daddr);
+	}
+	return r;
+}
+
+/* The reader looks every few milliseconds: waking it for each record would
+ * cost more than all the rest. */
+static __always_inline void commit(struct record *r)
+{
+	bpf_ringbuf_submit(r, BPF_RB_NO_WAKEUP);
+}
+
+SEC("tp_btf/inet_sock_set_state")
+int BPF_PROG(observe_state, struct sock *sk, int from, int to)
+{
+	struct record *r;
+
+	if (sk->sk_protocol != IPPROTO_TCP || from == to)
+		return 0;
+	r = begin(&sk->__sk_common, STATE);
+	if (!r)
+		return 0;
+	r->from = from;
+	r->to = to;
+	/* A client's port is given back, and skc_num cleared, before CLOSE is set
+	 * (tcp_set_state); inet_sport stays. */
+	r->local_port = bpf_ntohs(BPF_CORE_READ((struct inet_sock *)sk, inet_sport));
+	if (r->local_port == 0)
+		r->local_port = BPF_CORE_READ(sk, __sk_common.skc_num);
+	/* A child is cloned in LISTEN and takes its cookie from its request
+	 * socket only after it has been set to SYN_RECV (inet_csk_clone_lock). */
+	r->cookie = from == LISTEN && to == SYN_RECV ? 0 : bpf_get_socket_cookie(sk);
+	commit(r);
+	return 0;
+}
+
+SEC("tp_btf/tcp_receive_reset")
+int BPF_PROG(observe_reset, struct sock *sk)
+{
+	struct record *r = begin(&sk->__sk_common, RESET);
+
+	if (!r)
+		return 0;
+	r->from = r->to = BPF_CORE_READ(sk, __sk_common.skc_state);
+	r->cookie = bpf_get_socket_cookie(sk);
+	commit(r);
+	return 0;
+}
+
+/* A timer's step in the life of a minisocket or a request socket, which are known
+ * by the function that their timer calls. */
+static __always_inline int timer(struct timer_list *t, __u8 tw_kind, __u8 request_kind, __u64 bucket)
+{
+	__u64 function = (__u64)t->function;
+	struct record *r;
+
+	if (function == tw_timer_handler) {
+		struct inet_timewait_sock *tw = (void *)t - bpf_core_field_offset(struct inet_timewait_sock, tw_timer);
+
+		r = begin(&tw->__tw_common, tw_kind);
+		if (!r)
+			return 0;
+		r->from = r->to = BPF_CORE_READ(tw, tw_substate);
+		if (bucket)
+			r->left = (__s64)(bucket - bpf_jiffies64());
+		commit(r);
+	} else if (function == reqsk_timer_handler) {
+		struct request_sock *req = (void *)t - bpf_core_field_offset(struct request_sock, rsk_timer);
+
+		r = begin(&req->__req_common, request_kind);
+		if (!r)
+			return 0;
+		commit(r);
+	}
+	return 0;
+}
+
+SEC("tp_btf/timer_start")
+int BPF_PROG(observe_timer_start, struct timer_list *t, unsigned long bucket)
+{
+	return timer(t, TW_START, REQUEST_START, start_tells_bucket ? bucket : 0);
+}
+
+SEC("tp_btf/timer_cancel")
+int BPF_PROG(observe_timer_cancel, struct timer_list *t)
+{
+	return timer(t, TW_CANCEL, REQUEST_CANCEL, 0);
+}
+
+SEC("tp_btf/timer_expire_entry")
+int BPF_PROG(observe_timer_expire, struct timer_list *t)
+{
+	return timer(t, TW_EXPIRE, REQUEST_EXPIRE, 0);
+}
+
+/* A FIN turns a FIN_WAIT2 minisocket into TIME_WAIT and arms its timer again. If the
+ * new time falls into the same bucket of the wheel no timer tracepoint tells
+ * (__mod_timer); but the segment is then thrown away, as all are that minisockets
+ * receive, and since Linux 6.11 with it goes the socket (tcp_v4_rcv, do_time_wait). */
+SEC("tp_btf/kfree_skb")
+int BPF_PROG(observe_segment, struct sk_buff *skb, void *location, int reason, struct sock *sk)
+{
+	struct inet_timewait_sock *tw = (void *)sk;
+	struct record *r;
+
+	if (!sk || BPF_CORE_READ(sk, __sk_common.skc_state) != TIME_WAIT)
+		return 0;
+	r = begin(&tw->__tw_common, TW_SEGMENT);
+	if (!r)
+		return 0;
+	r->from = r->to = BPF_CORE_READ(tw, tw_substate);
+	commit(r);
+	return 0;
+}

@@ -1,0 +1,220 @@
+// Package trace is the exact layer: every change of a TCP socket's state, told
+// by the kernel at the moment it happens, the birth and end of TIME_WAIT and of
+// handshakes included.
+//
+// It assumes Linux 5.14 or newer with BTF, and CAP_BPF, CAP_PERFMON and
+// CAP_SYSLOG outside any user namespace; Open tries that for real, and where it is
+// refused returns an *Unavailable that says what was. It promises that only
+// watched hosts are recorded, that what the kernel could not hand over is counted
+// and told, and that nothing stays in the kernel when the process ends.
+//
+// The kernel's side is observe.bpf.c. decode and tracker, which say what its
+// records mean, are pure.
+package trace
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+	"github.com/cilium/ebpf/ringbuf"
+
+	"restartlab/labctl/internal/journal"
+)
+
+//go:generate go run github.com/cilium/ebpf/cmd/bpf2go -go-package trace -target bpfel observe observe.bpf.c
+
+// Tracer records the hosts that are watched. Its methods may be called from any
+// goroutine.
+type Tracer struct {
+	epoch         int64 // CLOCK_MONOTONIC at 0 of the journal's clock, ns
+	tick          int64
+	blind         bool
+	links         []link.Link
+	watched, lost *ebpf.Map
+
+	mu     sync.Mutex
+	reader *ringbuf.Reader
+	buffer ringbuf.Record
+	hosts  map[uint64]*Host
+}
+
+// Host is one network namespace that is watched.
+type Host struct {
+	tracer  *Tracer
+	cookie  uint64
+	arrived func()
+
+	// Guarded by the tracer's mutex.
+	tracker *tracker
+	waiting []transition
+	lost    uint64 // told so far
+	broken  int    // records that could not be decoded, not told yet
+}
+
+// Close lets go of the kernel's side.
+func (t *Tracer) Close() error {
+	var errs []error
+	for _, l := range t.links {
+		errs = append(errs, l.Close())
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	errs = append(errs, t.reader.Close(), t.watched.Close(), t.lost.Close())
+	return errors.Join(errs...)
+}
+
+// Watch begins to record the host with this network cookie (SO_NETNS_COOKIE).
+// Run calls arrived when Take has something to give; arrived may call Take and
+// Flush.
+func (t *Tracer) Watch(cookie uint64, arrived func()) (*Host, error) {
+	h := &Host{tracer: t, cookie: cookie, arrived: arrived, tracker: newTracker(t.tick, t.blind)}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.hosts[cookie] = h
+	if err := t.watched.Put(cookie, uint8(1)); err != nil {
+		delete(t.hosts, cookie)
+		return nil, fmt.Errorf("watch the sockets of network namespace %d: %w", cookie, err)
+	}
+	return h, nil
+}
+
+// The times between two looks into the ring buffer. It holds 43,000 records, more
+// than two cores can make in any of them.
+const (
+	soon = 5 * time.Millisecond
+	late = 100 * time.Millisecond // when nothing has come for a while
+)
+
+// Run reads the ring buffer until ctx is done.
+func (t *Tracer) Run(ctx context.Context) {
+	pace := soon
+	timer := time.NewTimer(pace)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		}
+		pace = min(2*pace, late)
+		t.mu.Lock()
+		if t.drain() {
+			pace = soon
+		}
+		var some []*Host
+		for _, h := range t.hosts {
+			if len(h.waiting) > 0 {
+				some = append(some, h)
+			}
+		}
+		t.mu.Unlock()
+		for _, h := range some {
+			h.arrived()
+		}
+		timer.Reset(pace)
+	}
+}
+
+// drain hands what is in the ring buffer to the hosts' trackers, and reports
+// whether there was anything. mu is held.
+func (t *Tracer) drain() (some bool) {
+	if t.reader.AvailableBytes() == 0 {
+		return false
+	}
+	t.reader.SetDeadline(time.Unix(1, 0)) // past: all there is, and no waiting
+	for t.reader.ReadInto(&t.buffer) == nil {
+		some = true
+		r, err := decode(t.buffer.RawSample)
+		h := t.hosts[r.net]
+		switch {
+		case err != nil:
+			for _, h := range t.hosts { // whose it was is not known
+				h.broken++
+			}
+		case h != nil: // nil: its lab is over
+			r.time -= t.epoch
+			h.waiting = append(h.waiting, h.tracker.add(r)...)
+		}
+	}
+	return some
+}
+
+// Take returns the transitions that have been recognised and not yet been taken.
+func (h *Host) Take() []journal.Event {
+	h.tracer.mu.Lock()
+	defer h.tracer.mu.Unlock()
+	return h.take()
+}
+
+// take does it with mu held.
+func (h *Host) take() []journal.Event {
+	inOrder(h.waiting)
+	var events []journal.Event
+	for _, w := range h.waiting {
+		s := w.State
+		events = append(events, journal.Event{T: w.t, Kind: journal.KindState, State: &s})
+	}
+	h.waiting = h.waiting[:0]
+	return events
+}
+
+// Flush returns, beside what Take does, every transition that the kernel made
+// before the call, and the number of those that it could not hand over since the
+// last Flush. It calls table for the host's whole socket table if something is open
+// that only the table can tell, such as the port of a socket in SYN_SENT; without
+// a table that stays open.
+func (h *Host) Flush(table func() ([]journal.Socket, error)) ([]journal.Event, error) {
+	t := h.tracer
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.drain()
+	var err error
+	if h.tracker.unsettled() {
+		start := journal.Monotonic() - t.epoch
+		var rows []journal.Socket
+		if rows, err = table(); err == nil {
+			t.drain()
+			h.waiting = append(h.waiting, h.tracker.settle(rows, start)...)
+		}
+	}
+	events := h.take()
+	var lost uint64
+	switch e := t.lost.Lookup(h.cookie, &lost); {
+	case errors.Is(e, ebpf.ErrKeyNotExist):
+	case e != nil:
+		err = errors.Join(err, fmt.Errorf("read how many records were lost: %w", e))
+	}
+	if n := int(lost-h.lost) + h.broken; n > 0 {
+		h.lost, h.broken = lost, 0
+		events = append(events, journal.Event{T: journal.Monotonic() - t.epoch, Kind: journal.KindLoss,
+			Loss: &journal.Loss{Observer: "trace", Count: n}})
+	}
+	return events, err
+}
+
+// Close ends the watch. What was not taken is gone.
+func (h *Host) Close() error {
+	t := h.tracer
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.hosts, h.cookie)
+	t.lost.Delete(h.cookie) // ErrKeyNotExist: nothing was lost
+	if err := t.watched.Delete(h.cookie); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("end the watch of network namespace %d: %w", h.cookie, err)
+	}
+	return nil
+}
+
+// Describe says what the layer cannot see on this kernel, empty if it sees all.
+func (t *Tracer) Describe() string {
+	if t.blind {
+		return "this kernel (before Linux 6.11) does not tell when a FIN_WAIT2 that no process holds becomes TIME_WAIT, unless its timer changes: it is then seen in the next socket table"
+	}
+	return ""
+}
