@@ -9,6 +9,12 @@ import "embed"
 //go:embed *.yaml
 var Files embed.FS
 
+// Order names them in the order in which they teach.
+var Order = []string{
+	"listening", "idle-restart", "timewait", "reuseaddr", "reuseaddr-too-late", "surviving-child", "surviving-child-reuseaddr",
+	"client-closes-first", "one-host", "ipv6", "restart",
+}
+
 // Schema is the JSON Schema of a scenario file. It is generated from the types
 // of package scenario; go generate writes it anew.
 //

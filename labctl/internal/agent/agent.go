@@ -20,7 +20,7 @@ func Main() int {
 	unix.CloseOnExec(ChannelFD)
 	spec, err := readSpec(ChannelFD)
 	if err != nil {
-		fmt.Fprintf(os.Stderr, "labctl agent is started by labctl itself, with a channel on descriptor %d: %v\n", ChannelFD, err)
+		fmt.Fprintf(os.Stderr, "labctl agent is started by labctl itself, with a channel on descriptor %d\n", ChannelFD)
 		return 2
 	}
 	p := &program{out: os.Stdout}

@@ -122,9 +122,9 @@ func one(ctx context.Context, n int, item Item, o Options, name string, feed *fe
 		feed.done(n, nil, "", err)
 		return Usage
 	}
-	file, err := os.OpenFile(filepath.Join(folder.path, JournalFile), os.O_CREATE|os.O_TRUNC|os.O_RDWR, 0o666)
+	file, err := folder.journal()
 	if err != nil {
-		feed.done(n, nil, "", fmt.Errorf("make the journal: %w", err))
+		feed.done(n, nil, "", err)
 		return Impossible
 	}
 	defer file.Close()
@@ -151,7 +151,7 @@ func one(ctx context.Context, n int, item Item, o Options, name string, feed *fe
 		r, err = Render(file, folder.path)
 	}
 	if err != nil {
-		feed.done(n, nil, folder.path, errors.Join(runErr, err))
+		feed.done(n, r, "", errors.Join(runErr, err))
 		return Impossible
 	}
 	folder.newest()

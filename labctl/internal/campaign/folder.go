@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // JournalFile is the journal's name in a report folder.
@@ -64,6 +66,27 @@ func newFolder(o Options, scenario, below string, now time.Time) (*folder, error
 		}
 	}
 	return &folder{path: path}, nil
+}
+
+// journal makes the folder's journal, empty, and keeps it from other runs as long
+// as it is open.
+func (f *folder) journal() (*os.File, error) {
+	file, err := os.OpenFile(filepath.Join(f.path, JournalFile), os.O_CREATE|os.O_RDWR, 0o666)
+	if err != nil {
+		return nil, fmt.Errorf("make the journal: %w", err)
+	}
+	err = unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	switch {
+	case err == unix.EWOULDBLOCK:
+		err = fmt.Errorf("use %s as report folder: another run writes there now", f.path)
+	case err == nil:
+		err = file.Truncate(0)
+	}
+	if err != nil {
+		file.Close()
+		return nil, err
+	}
+	return file, nil
 }
 
 // discard removes what this run made, when there is nothing to report.

@@ -60,6 +60,22 @@ func shipped(t testing.TB) []campaign.Item {
 	return items
 }
 
+// TestOrder holds the list of names against the files.
+func TestOrder(t *testing.T) {
+	files, err := fs.Glob(scenarios.Files, "*.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, f := range files {
+		names = append(names, strings.TrimSuffix(f, ".yaml"))
+	}
+	slices.Sort(names) // "." comes after "-"
+	if ordered := slices.Sorted(slices.Values(scenarios.Order)); !slices.Equal(ordered, names) {
+		t.Errorf("Order has %v, the files are %v", ordered, names)
+	}
+}
+
 // outcome collects the reports of a campaign.
 type outcome struct {
 	reports []*report.Report

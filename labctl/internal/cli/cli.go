@@ -108,11 +108,22 @@ scenario, 3 the lab could not be set up here, 130 interrupted.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())
+		said, _, _ := strings.Cut(err.Error(), ": strconv.") // what Go's parser calls it
+		return fmt.Errorf("%s; see %s --help", said, cmd.CommandPath())
 	})
 	root.AddCommand(a.run(), a.validate(), a.list(), a.explain(), a.report(), a.rerun(),
 		a.server(), a.client(), a.doctor(), a.schema(), a.version())
 	return root
+}
+
+// arguments wants exactly n arguments, which are what.
+func arguments(n int, what string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) != n {
+			return fmt.Errorf("%s takes %s; see %s --help", cmd.Name(), what, cmd.CommandPath())
+		}
+		return nil
+	}
 }
 
 func suggestion(cmd *cobra.Command, word string) string {

@@ -10,26 +10,33 @@ import (
 	"restartlab/labctl/internal/journal"
 	"restartlab/labctl/internal/scenario"
 	"restartlab/labctl/internal/view"
+	"restartlab/scenarios"
 )
 
 func (a *app) list() *cobra.Command {
-	return &cobra.Command{
+	var lang string
+	cmd := &cobra.Command{
 		Use:     "list",
 		Short:   "the shipped scenarios and their questions",
 		Example: "  labctl list",
-		Args:    cobra.NoArgs,
+		Args:    arguments(0, "only flags"),
 		RunE: func(*cobra.Command, []string) error {
-			items, err := load(shippedNames(), scenario.Settings{})
+			if err := language(lang); err != nil {
+				return err
+			}
+			items, err := load(scenarios.Order, scenario.Settings{})
 			if err != nil {
 				return err
 			}
 			var rows []view.Row
 			for _, i := range items {
-				rows = append(rows, view.Row{Name: i.Name, Text: inLanguage(i.Title, userLanguage())})
+				rows = append(rows, view.Row{Name: i.Name, Text: inLanguage(i.Title, lang)})
 			}
 			return written(view.List(a.stdout, a.terminal(a.stdout), rows))
 		},
 	}
+	cmd.Flags().StringVar(&lang, "lang", userLanguage(), "en or zh")
+	return cmd
 }
 
 func (a *app) explain() *cobra.Command {
@@ -38,11 +45,11 @@ func (a *app) explain() *cobra.Command {
 		Use:               "explain SCENARIO",
 		Short:             "the lesson of a scenario: the answer to its question",
 		Example:           "  labctl explain timewait\n  labctl explain timewait --lang zh",
-		Args:              cobra.ExactArgs(1),
+		Args:              arguments(1, "a scenario: a file, or one of labctl list"),
 		ValidArgsFunction: completeScenarios,
 		RunE: func(_ *cobra.Command, args []string) error {
-			if lang != "en" && lang != "zh" {
-				return fmt.Errorf("--lang %s: lessons are in en and zh", lang)
+			if err := language(lang); err != nil {
+				return err
 			}
 			items, err := load(args, scenario.Settings{})
 			if err != nil {
@@ -62,6 +69,13 @@ func (a *app) explain() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&lang, "lang", userLanguage(), "en or zh")
 	return cmd
+}
+
+func language(lang string) error {
+	if lang != "en" && lang != "zh" {
+		return fmt.Errorf("--lang %s: titles and lessons are in en and zh", lang)
+	}
+	return nil
 }
 
 // userLanguage is zh for a Chinese locale, else en (locale(7)).

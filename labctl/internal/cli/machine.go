@@ -19,7 +19,7 @@ func (a *app) doctor() *cobra.Command {
 		Use:     "doctor",
 		Short:   "what this machine can do for labs, and why not",
 		Example: "  labctl doctor",
-		Args:    cobra.NoArgs,
+		Args:    arguments(0, "only flags"),
 		RunE: func(*cobra.Command, []string) error {
 			findings, err := sandbox.Examine()
 			var checks []view.Check
@@ -65,7 +65,7 @@ func (a *app) version() *cobra.Command {
 		Use:     "version",
 		Short:   "the version of labctl",
 		Example: "  labctl version",
-		Args:    cobra.NoArgs,
+		Args:    arguments(0, "only flags"),
 		RunE: func(*cobra.Command, []string) error {
 			_, err := fmt.Fprintf(a.stdout, "labctl %s (%s, %s/%s)\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 			return written(err)

@@ -75,11 +75,14 @@ EADDRINUSE. It serves until it is signalled.`,
 		Example: `  labctl server                       # in one terminal; then, in another:
   labctl client --address 127.0.0.1
   labctl server --reuseaddr --serve fork`,
-		Args: cobra.NoArgs,
+		Args: arguments(0, "only flags"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			address, options, err := e.parse(cmd)
 			if err != nil {
 				return err
+			}
+			if backlog < 0 {
+				return fmt.Errorf("--backlog %d: it cannot be negative", backlog)
 			}
 			switch serve {
 			case scenario.ServeGreet, scenario.ServeEcho, scenario.ServeHold, scenario.ServeFork:
@@ -107,7 +110,7 @@ read the server's FIN, close. A refused call ends it with the errno as exit code
 		Example: `  labctl client --address 127.0.0.1
   labctl client --address ::1 --count 3
   labctl client --address 127.0.0.1 --hold   # until Ctrl-C`,
-		Args: cobra.NoArgs,
+		Args: arguments(0, "only flags"),
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			if c.Count < 1 {
 				return fmt.Errorf("--count %d: at least one connection", c.Count)

@@ -40,7 +40,7 @@ bytes.`,
 		Example: `  labctl report reports/latest
   labctl report old.jsonl --report /tmp/old
   labctl report reports/latest --format json | jq .binds`,
-		Args: cobra.ExactArgs(1),
+		Args: arguments(1, "a report folder or its journal"),
 		RunE: func(_ *cobra.Command, args []string) error {
 			f, err := openJournal(args[0])
 			if err != nil {
@@ -85,7 +85,7 @@ func (a *app) rerun() *cobra.Command {
 		Long: `Rerun plays the scenario that a report's journal carries, with the same settings,
 and writes a new report. It needs no file but the journal.`,
 		Example: "  labctl rerun reports/latest\n  labctl rerun old.jsonl --report /tmp/again",
-		Args:    cobra.ExactArgs(1),
+		Args:    arguments(1, "a report folder or its journal"),
 		RunE: func(_ *cobra.Command, args []string) error {
 			f, err := openJournal(args[0])
 			if err != nil {

@@ -63,6 +63,9 @@ A SCENARIO is a file, a folder of files, or the name of a shipped scenario. Afte
 					return errors.New("after -- comes the command that runs your server")
 				}
 			}
+			if r.jobs < 1 {
+				return fmt.Errorf("--jobs %d: at least one scenario runs at a time", r.jobs)
+			}
 			if len(names) == 0 {
 				return errors.New("name a scenario: a file, a folder, or one of labctl list")
 			}
@@ -152,6 +155,8 @@ func (s *screen) Done(run int, r *report.Report, folder string, err error) {
 	case s.many != nil && why != "":
 		s.many.Fail(s.run(run), why)
 	case s.many != nil: // it has seen the lab's end
+	case r != nil && folder == "": // it could not be written
+		s.single.Done("")
 	case r != nil:
 		s.single.Done(filepath.Join(folder, "report.html"))
 	default:

@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -62,18 +64,8 @@ func shipped(name string) []byte {
 	return data
 }
 
-// shippedNames are the names of the embedded scenarios, sorted.
-func shippedNames() []string {
-	var names []string
-	files, _ := fs.Glob(scenarios.Files, "*.yaml") // the pattern is good
-	for _, f := range files {
-		names = append(names, strings.TrimSuffix(f, ".yaml"))
-	}
-	return names
-}
-
 func nearest(name string) string {
-	if near := scenario.Nearest(name, shippedNames()); near != "" {
+	if near := scenario.Nearest(name, scenarios.Order); near != "" {
 		return fmt.Sprintf(" (did you mean %s?)", near)
 	}
 	return "; labctl list shows them"
@@ -82,12 +74,12 @@ func nearest(name string) string {
 // load reads and compiles what the user named.
 func load(names []string, s scenario.Settings) ([]campaign.Item, error) {
 	found, err := sources(names)
-	if err != nil {
-		return nil, err
-	}
 	var items []campaign.Item
-	var errs []error
+	errs := []error{err}
 	for _, f := range found {
+		if f.data == nil {
+			continue // err tells
+		}
 		loaded, err := scenario.Load(f.file, f.data, s)
 		errs = append(errs, err)
 		items = append(items, campaign.Item{Scenario: loaded, File: f.file, Settings: s})
@@ -98,6 +90,15 @@ func load(names []string, s scenario.Settings) ([]campaign.Item, error) {
 // settings reads --set name=value.
 func settings(set []string, command []string) (scenario.Settings, error) {
 	s := scenario.Settings{Command: command}
+	if len(command) > 0 {
+		if _, err := exec.LookPath(command[0]); err != nil {
+			why := "no program of this name in PATH"
+			if errno := syscall.Errno(0); errors.As(err, &errno) {
+				why = errno.Error()
+			}
+			return s, fmt.Errorf("cannot run %s: %s", command[0], why)
+		}
+	}
 	for _, v := range set {
 		name, value, ok := strings.Cut(v, "=")
 		if !ok {
@@ -113,5 +114,5 @@ func settings(set []string, command []string) (scenario.Settings, error) {
 
 // completeScenarios offers the shipped names and files.
 func completeScenarios(_ *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
-	return shippedNames(), cobra.ShellCompDirectiveDefault
+	return scenarios.Order, cobra.ShellCompDirectiveDefault
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -12,9 +13,11 @@ func (a *app) validate() *cobra.Command {
 		Use:               "validate SCENARIO...",
 		Short:             "check scenario files without running them",
 		Example:           "  labctl validate my-scenario.yaml\n  labctl validate scenarios",
-		Args:              cobra.MinimumNArgs(1),
 		ValidArgsFunction: completeScenarios,
 		RunE: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return errors.New("name a scenario: a file, a folder, or one of labctl list")
+			}
 			s, err := settings(set, nil)
 			if err != nil {
 				return err
@@ -24,7 +27,13 @@ func (a *app) validate() *cobra.Command {
 				return err
 			}
 			for _, i := range items {
-				fmt.Fprintf(a.stdout, "%s: ok, %d steps\n", i.File, len(i.Lab.Steps))
+				steps := "1 step"
+				if n := len(i.Lab.Steps); n != 1 {
+					steps = fmt.Sprintf("%d steps", n)
+				}
+				if _, err := fmt.Fprintf(a.stdout, "%s: ok, %s\n", i.File, steps); err != nil {
+					return written(err)
+				}
 			}
 			return nil
 		},

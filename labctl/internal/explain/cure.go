@@ -2,6 +2,7 @@ package explain
 
 import (
 	"fmt"
+	"strings"
 
 	"restartlab/labctl/internal/journal"
 )
@@ -22,10 +23,13 @@ func (x *Explanation) options(call journal.Event, mine socket) {
 			rest[text] = append(rest[text], h.Facts...)
 		}
 	}
-	for _, text := range texts {
-		n := append(rest[text], call.N)
-		if count[text] < len(x.Holders) && len(x.Holders) > 1 {
-			text = fmt.Sprintf("for %d of %d holders, %s", count[text], len(x.Holders), text)
+	for _, key := range texts {
+		n, text := append(rest[key], call.N), key
+		if count[key] > 1 {
+			text = strings.NewReplacer("neither socket had", "none of these sockets had", "both sockets had", "all these sockets had").Replace(text)
+		}
+		if count[key] < len(x.Holders) {
+			text = fmt.Sprintf("for %d of %d holders, %s", count[key], len(x.Holders), text)
 		}
 		x.say(text, n...)
 	}
@@ -110,25 +114,42 @@ func listener(h Holder) string {
 }
 
 // until is the way that needs no option: what has to end before the port is
-// free.
+// free. Of several holders the one counts that stays longest.
 func (x *Explanation) until() string {
-	orphan := ""
-	for _, h := range x.Holders {
-		switch s := h.Socket; {
-		case h.PID != 0:
-			return "stop " + who(h.Program, h.PID)
-		case s.Inode != 0:
-			return "stop the process that has it open"
-		case s.State == "FIN_WAIT2":
-			orphan = "wait until the peer closes or net.ipv4.tcp_fin_timeout is over"
-		case s.State == "FIN_WAIT1" || s.State == "LAST_ACK" || s.State == "CLOSING":
-			orphan = "wait until the peer answers or the kernel gives up"
-		case s.State != "TIME_WAIT" && orphan == "":
-			orphan = "wait until it is closed"
+	const minute = "a minute of TIME_WAIT"
+	way, rank := "wait", 0
+	better := func(r int, text string) {
+		if r > rank {
+			way, rank = text, r
 		}
 	}
-	if orphan != "" {
-		return orphan
+	for _, h := range x.Holders {
+		holder := "the process that has it open"
+		if h.PID != 0 {
+			holder = who(h.Program, h.PID)
+		}
+		open := h.PID != 0 || h.Socket.Inode != 0
+		switch s := h.Socket.State; {
+		case s == "ESTABLISHED" || s == "SYN_RECV":
+			// Who closes first gets the TIME_WAIT (RFC 9293, section 3.6).
+			text := "wait until the peer closes first"
+			if open {
+				text += "; stopping " + holder + " closes from this side, and then FIN_WAIT2 and TIME_WAIT hold the port"
+			}
+			better(5, text)
+		case s == "FIN_WAIT2":
+			better(4, "wait until the peer closes, and then "+minute+", or until net.ipv4.tcp_fin_timeout is over")
+		case s == "FIN_WAIT1":
+			better(4, "wait until the peer answers and closes, and then "+minute+", or until the kernel gives up")
+		case s == "CLOSING":
+			better(3, "wait until the peer answers, and then "+minute)
+		case open: // CLOSE_WAIT, BOUND: nothing of it stays
+			better(3, "stop "+holder)
+		case s == "LAST_ACK":
+			better(2, "wait until the peer answers or the kernel gives up")
+		case s != "TIME_WAIT":
+			better(1, "wait until it is closed")
+		}
 	}
-	return "wait"
+	return way
 }

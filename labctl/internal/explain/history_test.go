@@ -295,7 +295,7 @@ func TestRefusal(t *testing.T) {
 			r.table(n, open(row("ESTABLISHED", server, client, 12)))
 			return n
 		}, "EADDRINUSE (98): held by ESTABLISHED 192.168.44.144:12500 -> 192.168.44.145:40112; app (process 10) has it open, inherited from process 7; " +
-			"neither socket had SO_REUSEADDR. Fix: set SO_REUSEADDR before bind() in every run, or stop app (process 10)."},
+			"neither socket had SO_REUSEADDR. Fix: set SO_REUSEADDR before bind() in every run, or wait until the peer closes first; stopping app (process 10) closes from this side, and then FIN_WAIT2 and TIME_WAIT hold the port."},
 		{"an orphan in FIN_WAIT2", func(r *run) int {
 			r.listener("app", 7, 11, any4, false, false)
 			r.connect("visitor", 8, 3, 21, client, server)
@@ -305,13 +305,13 @@ func TestRefusal(t *testing.T) {
 			r.table(n, row("FIN_WAIT2", server, client, 12))
 			return n
 		}, "EADDRINUSE (98): held by FIN_WAIT2 192.168.44.144:12500 -> 192.168.44.145:40112; this side closed first; neither socket had SO_REUSEADDR. " +
-			"Fix: set SO_REUSEADDR before bind() in every run, or wait until the peer closes or net.ipv4.tcp_fin_timeout is over."},
+			"Fix: set SO_REUSEADDR before bind() in every run, or wait until the peer closes, and then a minute of TIME_WAIT, or until net.ipv4.tcp_fin_timeout is over."},
 		{"an orphan in FIN_WAIT1", func(r *run) int {
 			n := r.again(9, true, false)
 			r.table(n, row("FIN_WAIT1", server, client, 12))
 			return n
 		}, "EADDRINUSE (98): held by FIN_WAIT1 192.168.44.144:12500 -> 192.168.44.145:40112; this side closed first; the new socket had SO_REUSEADDR; " +
-			"whether the old one had is unknown. Fix: set SO_REUSEADDR before bind() in every run, or wait until the peer answers or the kernel gives up."},
+			"whether the old one had is unknown. Fix: set SO_REUSEADDR before bind() in every run, or wait until the peer answers and closes, and then a minute of TIME_WAIT, or until the kernel gives up."},
 		{"five at once", func(r *run) int {
 			r.visit(false)
 			n := r.again(9, false, false)
@@ -321,7 +321,7 @@ func TestRefusal(t *testing.T) {
 			}
 			r.table(n, append(rows, open(row("CLOSE_WAIT", server, "192.168.44.145:50004", 0)))...)
 			return n
-		}, "EADDRINUSE (98): held by 4 TIME_WAIT (up to 59.9 s left) and 1 CLOSE_WAIT; which process has it open is unknown; for 1 of 5 connections, this side closed first; " +
+		}, "EADDRINUSE (98): held by 4 TIME_WAIT (up to 59.9 s left) and 1 CLOSE_WAIT; which process has that of 192.168.44.145:50004 open is unknown; for 1 of 5 connections, this side closed first; " +
 			"for 3 of 5 connections, which side closed first is unknown; for 1 of 5 connections, the peer closed first; for 1 of 5 holders, neither socket had SO_REUSEADDR; " +
 			"for 4 of 5 holders, the new socket had no SO_REUSEADDR; whether the old one had is unknown. " +
 			"Fix: set SO_REUSEADDR before bind() in every run, or stop the process that has it open."},

@@ -162,15 +162,22 @@ func (x *Explanation) owner() {
 	said := map[string]bool{}
 	for _, h := range x.Holders {
 		var text string
+		it := "it"
+		if s := h.Socket; len(x.Holders) > 1 {
+			it = "that of " + s.Remote.String()
+			if !s.Remote.IsValid() || s.Remote.Port() == 0 {
+				it = s.State + " " + s.Local.String()
+			}
+		}
 		switch s := h.Socket; {
 		case h.PID != 0 && h.Parent != 0:
-			text = fmt.Sprintf("%s has it open, inherited from process %d", who(h.Program, h.PID), h.Parent)
+			text = fmt.Sprintf("%s has %s open, inherited from process %d", who(h.Program, h.PID), it, h.Parent)
 		case h.PID != 0:
-			text = who(h.Program, h.PID) + " has it open"
+			text = who(h.Program, h.PID) + " has " + it + " open"
 		case s.Inode == 0 && h.Program != "" && s.State == "ESTABLISHED":
-			text = h.Program + " has not accepted it yet"
+			text = h.Program + " has not accepted " + it + " yet"
 		case s.Inode != 0:
-			text = "which process has it open is unknown"
+			text = "which process has " + it + " open is unknown"
 		}
 		if text == "" || said[text] || len(said) == named {
 			continue
@@ -229,8 +236,8 @@ func who(program string, pid int) string {
 
 // list joins texts as a sentence does.
 func list(each []string) string {
-	if len(each) < 2 {
-		return strings.Join(each, "")
+	if len(each) < 3 {
+		return strings.Join(each, " and ")
 	}
-	return strings.Join(each[:len(each)-1], "; ") + " and " + each[len(each)-1]
+	return strings.Join(each[:len(each)-1], "; ") + "; and " + each[len(each)-1]
 }

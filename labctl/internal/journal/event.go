@@ -199,7 +199,7 @@ type Step struct {
 	Line   int    `json:"line,omitempty"` // in the scenario file
 	Within int64  `json:"within_ns,omitempty"`
 	// Expected is the expectation as written, in JSON; absent when the step
-	// need only succeed. For a wait it is its until.
+	// need only succeed. For a wait it is its until and its expectation.
 	Expected json.RawMessage `json:"expected,omitempty"`
 
 	Verdict    Verdict    `json:"verdict,omitempty"` // end

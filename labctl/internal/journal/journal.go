@@ -3,11 +3,13 @@ package journal
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"sync"
 	"time"
 
@@ -91,7 +93,8 @@ func (w *Writer) Err() error {
 // ErrNotJournal says that a file's first line is not a journal's header.
 var ErrNotJournal = errors.New("not a journal: its first line is not a header")
 
-// ReadAll reads a whole journal. Its last line may be cut short, as a killed
+// ReadAll reads a whole journal, in the order in which things happened, whatever
+// the order in which they were heard of: by T, and at one T by N. Its last line may be cut short, as a killed
 // run leaves it: that line is passed over. Any other damaged line is an error
 // that names the line; the events before it are returned with it.
 func ReadAll(r io.Reader) ([]Event, error) {
@@ -103,17 +106,17 @@ func ReadAll(r io.Reader) ([]Event, error) {
 			if len(events) == 0 {
 				return nil, ErrNotJournal
 			}
-			return events, nil // what stands in b was cut short
+			return byTime(events), nil // what stands in b was cut short
 		}
 		if err != nil {
-			return events, err
+			return byTime(events), err
 		}
 		var e Event
 		if err := json.Unmarshal(bytes.TrimSuffix(b, []byte("\n")), &e); err != nil {
 			if line == 1 {
 				return nil, ErrNotJournal
 			}
-			return events, fmt.Errorf("line %d of the journal is damaged: %w", line, err)
+			return byTime(events), fmt.Errorf("line %d of the journal is damaged: %w", line, err)
 		}
 		if line == 1 {
 			if e.Kind != KindHeader || e.Header == nil {
@@ -125,6 +128,14 @@ func ReadAll(r io.Reader) ([]Event, error) {
 		}
 		events = append(events, e)
 	}
+}
+
+// byTime puts events after the header in the order of their time.
+func byTime(events []Event) []Event {
+	if len(events) > 1 {
+		slices.SortStableFunc(events[1:], func(a, b Event) int { return cmp.Compare(a.T, b.T) })
+	}
+	return events
 }
 
 // Duration prints nanoseconds as people read them: "61.440 s", "2.310 ms",

@@ -56,8 +56,8 @@ type page struct {
 type (
 	// span is a piece of a paragraph.
 	span struct {
-		Code, Em bool
-		Text     string
+		Code, Em, Pre bool
+		Text          string
 	}
 	// band is a step on the time strip, mark a refused call; both in
 	// thousandths of the run.
@@ -307,7 +307,11 @@ var markup = regexp.MustCompile("`[^`]+`|\\*[^*\\s][^*]*\\*")
 // markup.
 func paragraphs(text string) [][]span {
 	var all [][]span
-	for p := range strings.SplitSeq(strings.TrimSpace(text), "\n\n") {
+	for p := range strings.SplitSeq(strings.Trim(text, "\n"), "\n\n") {
+		if command, ok := preformatted(p); ok {
+			all = append(all, []span{{Pre: true, Text: command}})
+			continue
+		}
 		p = unwrap(p)
 		var spans []span
 		end := 0
@@ -321,6 +325,20 @@ func paragraphs(text string) [][]span {
 		}
 	}
 	return all
+}
+
+// preformatted is a paragraph that stands indented, without its indentation: what
+// is to be typed as it is.
+func preformatted(p string) (string, bool) {
+	const indent = "  "
+	var lines []string
+	for l := range strings.Lines(p) {
+		if !strings.HasPrefix(l, indent) {
+			return "", false
+		}
+		lines = append(lines, clean(strings.TrimSpace(l)))
+	}
+	return strings.Join(lines, "\n"), len(lines) > 0
 }
 
 // unwrap joins the lines of a paragraph: with a space, but not between two

@@ -87,10 +87,16 @@ func (m markdown) prose(text string) {
 	if text = strings.TrimSpace(text); text == "" {
 		return
 	}
-	for l := range strings.Lines(text) {
-		m.line(strings.ReplaceAll(clean(strings.TrimRight(l, "\r\n")), "<", "&lt;"))
+	for p := range strings.SplitSeq(text, "\n\n") {
+		if command, ok := preformatted(p); ok {
+			m.fence("", strings.Split(command, "\n"))
+			continue
+		}
+		for l := range strings.Lines(p) {
+			m.line(strings.ReplaceAll(clean(strings.TrimRight(l, "\r\n")), "<", "&lt;"))
+		}
+		m.line("")
 	}
-	m.line("")
 }
 
 func (m markdown) steps(r *Report) {

@@ -2,8 +2,10 @@ package report
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 )
@@ -36,6 +38,9 @@ func WriteFile(dir, name string, write func(io.Writer) error) error {
 	}
 	path := filepath.Join(dir, name)
 	if err := replace(path, b.Bytes()); err != nil {
+		if inner := (*fs.PathError)(nil); errors.As(err, &inner) {
+			err = inner.Err // not the temporary name
+		}
 		return fmt.Errorf("write %s: %w", path, err)
 	}
 	return nil

@@ -53,7 +53,7 @@ func Main() int {
 	control := json.NewDecoder(bufio.NewReader(os.NewFile(ControlFD, "control")))
 	var first Control
 	if err := control.Decode(&first); err != nil || first.Plan == nil && !first.Examine {
-		fmt.Fprintf(os.Stderr, "labctl inside is started by labctl itself, with a plan on descriptor %d: %v\n", ControlFD, err)
+		fmt.Fprintf(os.Stderr, "labctl inside is started by labctl itself, with a plan on descriptor %d\n", ControlFD)
 		return 3
 	}
 	ctx, cancel := context.WithCancel(context.Background())

@@ -33,7 +33,7 @@ type lab struct {
 	history   explain.History
 	processes []*process
 	happened  int              // counts notify
-	current   int              // index of the step under way
+	tabled    map[string]bool  // hosts whose table of this step is journalled
 	began     map[string]int64 // when each step began, by id
 	spans     []span           // the steps that began, in order
 }
@@ -161,9 +161,9 @@ func opening(s *scenario.Step) *journal.Step {
 func (l *lab) step(s *scenario.Step) (journal.Verdict, error) {
 	begin := l.clock()
 	l.mu.Lock()
-	l.current = s.Index
 	l.began[s.ID] = begin
 	l.spans = append(l.spans, span{index: s.Index, from: begin})
+	l.tabled = map[string]bool{}
 	l.emit(journal.Event{T: begin, Kind: journal.KindStep, StepRun: opening(s)})
 	l.mu.Unlock()
 
@@ -173,7 +173,7 @@ func (l *lab) step(s *scenario.Step) (journal.Verdict, error) {
 
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	defer func() { l.current, l.spans[len(l.spans)-1].to = 0, l.clock() }()
+	defer func() { l.spans[len(l.spans)-1].to = l.clock() }()
 	end := opening(s)
 	end.Phase = journal.PhaseEnd
 	end.Duration = took - begin
@@ -195,6 +195,9 @@ func (l *lab) step(s *scenario.Step) (journal.Verdict, error) {
 	// Every line has an event of its own.
 	seen.Lines = seen.Lines[max(0, len(seen.Lines)-shownLines):]
 	for _, h := range l.plan.Hosts {
+		if l.tabled[h.Name] {
+			continue // what the step was judged by
+		}
 		if _, tableErr := l.table(h.Name, 0, "step", 0); tableErr != nil && err == nil {
 			err, end.Verdict = tableErr, journal.Error
 		}
@@ -266,8 +269,8 @@ func (l *lab) emit(e journal.Event) int {
 		e.T = l.clock()
 	}
 	e.Lab = l.plan.Name
-	if e.Step == 0 && e.Segment == nil { // stepAt knows a segment's
-		e.Step = l.current
+	if e.Step == 0 {
+		e.Step = l.stepAt(e.T)
 	}
 	e.N = l.journal.Write(e)
 	l.history.Add(e)
@@ -320,16 +323,26 @@ func (l *lab) await(ctx context.Context, deadline int64, done func() (ok bool, a
 // held. A port other than 0 limits it to that local port.
 func (l *lab) table(host string, port uint16, reason string, after int) ([]journal.Socket, error) {
 	rows, err := l.diag[host].Table(port)
-	t := &journal.Sockets{Reason: reason, After: after, Port: port, Rows: rows, Unlisted: l.diag[host].Unlisted()}
+	if err != nil {
+		err = fmt.Errorf("read the socket table of host %s: %w", host, err)
+	}
+	l.emitTable(host, &journal.Sockets{Reason: reason, After: after, Port: port, Rows: rows}, err)
+	return rows, err
+}
+
+// emitTable journals a table as it was read. mu is held.
+func (l *lab) emitTable(host string, t *journal.Sockets, err error) {
+	t.Unlisted = l.diag[host].Unlisted()
 	if err != nil {
 		t.Error = err.Error()
-		err = fmt.Errorf("read the socket table of host %s: %w", host, err)
 	}
 	if t.Rows == nil {
 		t.Rows = []journal.Socket{}
 	}
 	l.emit(journal.Event{Kind: journal.KindSockets, Host: host, Sockets: t})
-	return rows, err
+	if t.Reason == "step" {
+		l.tabled[host] = true
+	}
 }
 
 // holders reads the table right after a refused bind or listen, event n, and

@@ -115,6 +115,9 @@ func (l *lab) launch(spec *scenario.Program) (*process, error) {
 	})
 	if err != nil {
 		p.release()
+		if path != argv[0] && spec.Exec != nil {
+			return nil, fmt.Errorf("start %s (%s): %w", strings.Join(argv, " "), path, err)
+		}
 		return nil, fmt.Errorf("start %s: %w", strings.Join(argv, " "), err)
 	}
 	l.processes = append(l.processes, p)

@@ -19,9 +19,6 @@ func (l *lab) capture(host *netlab.Host) bool {
 	tap, err := l.observer.Open(where, func(e journal.Event) {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		if e.Segment != nil {
-			e.Step = l.stepAt(e.T)
-		}
 		l.emit(e)
 	})
 	if err != nil {
@@ -58,8 +55,8 @@ type span struct {
 	from, to int64
 }
 
-// stepAt is the step that was under way at t, 0 if none was: a segment comes up
-// a moment later, perhaps in another step. mu is held.
+// stepAt is the step that was under way at t, 0 if none was: what happened then
+// may be heard of a moment later, perhaps in another step. mu is held.
 func (l *lab) stepAt(t int64) int {
 	for _, s := range slices.Backward(l.spans) {
 		switch {

@@ -3,7 +3,6 @@ package runner
 import (
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
@@ -179,7 +178,7 @@ func (l *lab) readiness(spec *scenario.Program, want *scenario.Expect) func(*pro
 		}
 		for _, r := range rows {
 			if r.State == "LISTEN" && !before[r.Cookie] && printed(p) {
-				shown = "LISTEN on port " + strconv.Itoa(int(spec.Exec.Ready.Port))
+				shown = "LISTEN on " + r.Local.String()
 			}
 		}
 		return shown, pace.next(usual), nil
@@ -290,14 +289,13 @@ func (l *lab) link(s *scenario.Step) journal.Observed {
 	return journal.Observed{Result: "ok"}
 }
 
-// netstat looks at a host's table once. The table itself is journalled at the
-// step's end, as at every step's.
+// netstat looks at a host's table once.
 func (l *lab) netstat(s *scenario.Step) (journal.Observed, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	rows, err := l.diag[s.Host].Table(0)
+	rows, err := l.table(s.Host, 0, "step", 0)
 	if err != nil {
-		return journal.Observed{}, fmt.Errorf("read the socket table of host %s: %w", s.Host, err)
+		return journal.Observed{}, err
 	}
 	states, queued := l.tally(rows)
 	return journal.Observed{States: states, Queued: &queued}, nil

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"slices"
 	"time"
 
 	"restartlab/labctl/internal/journal"
@@ -114,18 +115,19 @@ func (w *watch) look() (done bool, again time.Duration) {
 		}
 	}
 	var rows []journal.Socket
-	if rows, w.err = l.diag[host].Table(l.plan.Port); w.err != nil {
+	if rows, w.err = l.diag[host].Table(0); w.err != nil {
 		return true, 0
 	}
 	states, queued := l.tally(rows)
 	w.seen = journal.Observed{States: states, Queued: &queued}
 	if len(w.step.Until.Check(&w.seen)) == 0 {
+		l.emitTable(host, &journal.Sockets{Reason: "step", Rows: rows}, nil)
 		return true, 0
 	}
+	rows = slices.DeleteFunc(rows, func(r journal.Socket) bool { return r.Local.Port() != l.plan.Port })
 	if w.shown == nil || !maps.Equal(w.shown, states) {
 		w.shown, w.pace = states, 0
-		l.emit(journal.Event{Kind: journal.KindSockets, Host: host, Sockets: &journal.Sockets{
-			Reason: "wait", Port: l.plan.Port, Rows: rows, Unlisted: l.diag[host].Unlisted()}})
+		l.emitTable(host, &journal.Sockets{Reason: "wait", Port: l.plan.Port, Rows: rows}, nil)
 	}
 	most := seldom
 	if l.runsUnrecorded() {

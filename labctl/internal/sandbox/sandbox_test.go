@@ -342,3 +342,32 @@ func labctl(t *testing.T) string {
 	}
 	return path
 }
+
+// TestManyLabs plays labs side by side in one inside: they have the same
+// addresses, ports and names, and nothing to do with each other.
+func TestManyLabs(t *testing.T) {
+	need(t)
+	const labs = 12
+	plan := load(t, quick)
+	for i := range labs {
+		lab := plan.Labs[0]
+		lab.Name = fmt.Sprintf("quick-%d", i)
+		plan.Labs = append(plan.Labs, lab)
+	}
+	plan.Labs = plan.Labs[1:]
+	verdicts := map[string]journal.Verdict{}
+	err := sandbox.Run(context.Background(), plan, journal.Header{Version: journal.Version}, &bytes.Buffer{}, func(e journal.Event) {
+		if l := e.LabInfo; l != nil && l.Phase == journal.PhaseEnd {
+			verdicts[e.Lab] = l.Verdict
+			if l.Verdict != journal.Pass {
+				t.Errorf("%s: %s %s", e.Lab, l.Verdict, l.Error)
+			}
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(verdicts) != labs {
+		t.Errorf("%d of %d labs ended", len(verdicts), labs)
+	}
+}

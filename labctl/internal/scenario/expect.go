@@ -110,6 +110,8 @@ func (e *Expect) Check(o *journal.Observed) []journal.Mismatch {
 		amount := func(field string, want *Amount, got *int) {
 			switch {
 			case want == nil:
+			case got == nil && field == "exit" && o.Signal != "":
+				miss(field, want.String(), "ended by "+o.Signal)
 			case got == nil:
 				miss(field, want.String(), "nothing")
 			case !want.Holds(int64(*got)):

@@ -251,6 +251,18 @@ func (u *unroller) json(n *yaml.Node) json.RawMessage {
 	return b
 }
 
+// joined is one JSON object with the fields of both: what a wait waits for, and
+// what else is expected of it. Neither has a field of the other's.
+func joined(until, expect json.RawMessage) json.RawMessage {
+	if len(until) < 2 || len(expect) < 3 || expect[0] != '{' {
+		return until // expect: any adds nothing
+	}
+	if len(until) == 2 {
+		return expect
+	}
+	return slices.Concat(until[:len(until)-1], []byte(","), expect[1:])
+}
+
 func appendJSON(b []byte, n *yaml.Node) []byte {
 	text := func(s string) {
 		quoted, _ := json.Marshal(s) // a string always marshals

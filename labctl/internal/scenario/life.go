@@ -16,7 +16,7 @@ const (
 // it.
 func (u *unroller) follow(f *stepForm, s *Step) {
 	p := u.planned(s.Program)
-	if p == nil || f.bad || f.Expect != nil && f.Expect.bad {
+	if p == nil || u.lost || f.bad || f.Expect != nil && f.Expect.bad {
 		if s.Program != "" {
 			u.life[s.Program] = unknown
 		}

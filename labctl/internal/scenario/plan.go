@@ -136,7 +136,7 @@ type Step struct {
 	Until   *Expect       `json:"until,omitempty"`   // wait
 
 	Expect *Expect `json:"expect,omitempty"` // nil: the step must succeed
-	// Written is the expectation (for a wait without one, the until) as the
+	// Written is the expectation (for a wait, with its until) as the
 	// user wrote it, in JSON, for the report.
 	Written json.RawMessage `json:"written,omitempty"`
 }

@@ -30,6 +30,7 @@ type unroller struct {
 	written map[*yaml.Node][]byte
 	size    int
 	life    map[string]life
+	lost    bool // a step could not be read: what runs after it is unknown
 }
 
 // round finds the steps of one round of a repeat by the ids that they would
@@ -157,6 +158,7 @@ func (f *stepForm) verb() string {
 // step compiles one step and appends it.
 func (u *unroller) step(f *stepForm) {
 	verbs := f.verbs()
+	u.lost = u.lost || len(verbs) != 1
 	switch {
 	case len(verbs) == 0 && !f.bad:
 		u.wrong(f, f.at(), "a step needs a verb: %s", oneOf(verbNames()))
@@ -176,8 +178,8 @@ func (u *unroller) step(f *stepForm) {
 	kind := u.act(f, &s)
 	s.ID = u.id(f, &s)
 	u.expectation(f, &s, kind)
-	if f.Wait != nil && f.Wait.Until != nil && s.Written == nil {
-		s.Written = u.json(f.Wait.Until.node)
+	if f.Wait != nil && f.Wait.Until != nil {
+		s.Written = joined(u.json(f.Wait.Until.node), s.Written)
 	}
 	u.size += len(s.Written)
 	u.follow(f, &s)

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"restartlab/labctl/internal/explain"
@@ -48,6 +49,7 @@ type step struct {
 	streams bool     // its line stands already: print as it comes
 
 	host        string         // where its program was started, if it was
+	inUse       bool           // its program printed the text of EADDRINUSE
 	recorded    bool           // it has seen a call of that program
 	local, peer netip.AddrPort // of the newest bind and connect
 	signal      string         // the signal that the lab sent
@@ -156,6 +158,9 @@ func (s *step) add(e journal.Event, now time.Time) {
 		s.changes = append(s.changes, e.Change)
 	case e.Process != nil && e.Process.Phase == journal.PhaseStart && e.Program == s.begin.Object:
 		s.host = e.Host
+	case e.Process != nil && e.Process.Phase == journal.PhaseOutput && e.Program == s.begin.Object:
+		line := strings.ToLower(e.Process.Line)
+		s.inUse = s.inUse || strings.Contains(line, "address already in use") || strings.Contains(line, "eaddrinuse")
 	case e.Process != nil && e.Process.Phase == journal.PhaseSignal:
 		s.signal = e.Process.Signal
 	case e.Syscall != nil:

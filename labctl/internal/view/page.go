@@ -129,7 +129,12 @@ func (p page) advice(l *lab) []string {
 	text := "The report lists what this step saw, event by event."
 	switch {
 	case l.bad.host != "" && !l.bad.recorded:
-		text = "What an exec program asked of the kernel is not recorded: its own output and the sockets on its port have to tell."
+		text = ""
+		listens := func(r journal.Socket) bool { return r.State == "LISTEN" && r.Local.Port() == l.port }
+		if t := l.bad.tables[l.bad.host]; l.bad.inUse && t != nil && !slices.ContainsFunc(t.Rows, listens) {
+			text = "It says that its address is in use: set SO_REUSEADDR on its socket before bind(), in every run; see labctl explain restart. "
+		}
+		text += "What an exec program asked of the kernel is not recorded: its own output and the sockets on its port have to tell."
 	case len(l.bad.refused) > 0:
 		text = "The refused call is explained above; the report lists the events that this rests on."
 	}
