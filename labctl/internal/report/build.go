@@ -1,7 +1,6 @@
 package report
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -221,8 +220,6 @@ func (b *builder) finish() *Report {
 	for i := range r.Binds {
 		b.explain(&r.Binds[i])
 	}
-	// An observer tells of some events later than they happened.
-	slices.SortStableFunc(r.Events, func(a, b Event) int { return cmp.Compare(a.T, b.T) })
 	r.Environment.Segments, r.Environment.Lost = b.segments, b.lost
 	// A step that the journal does not name was never reached.
 	seen := map[int]bool{}

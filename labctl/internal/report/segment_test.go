@@ -1,6 +1,8 @@
 package report
 
 import (
+	"bytes"
+	"encoding/json"
 	"net/netip"
 	"slices"
 	"strings"
@@ -16,8 +18,9 @@ func TestSegments(t *testing.T) {
 		To: netip.MustParseAddrPort("192.168.44.144:12500"), Flags: []string{"SYN", "ACK"}, Seq: 7, Ack: 9, Window: 64240, Options: []string{"mss 1460", "sackOK"}}
 	bare := *segment
 	bare.Out, bare.Flags, bare.Options, bare.Length = false, nil, nil, 3
-	r, err := Build([]journal.Event{
-		{N: 1, Kind: journal.KindHeader, Header: &journal.Header{}},
+	var lines bytes.Buffer
+	for _, e := range []journal.Event{
+		{N: 1, Kind: journal.KindHeader, Header: &journal.Header{Version: journal.Version}},
 		{N: 2, T: 10, Lab: "l", Kind: journal.KindLab, LabInfo: &journal.Lab{Phase: journal.PhaseBegin, Steps: 1}},
 		{N: 3, T: 20, Lab: "l", Kind: journal.KindHost, Host: "client", Change: &journal.Change{What: "up", Interface: "eth0", Segments: true}},
 		{N: 4, T: 30, Lab: "l", Step: 1, Kind: journal.KindStep, StepRun: &journal.Step{Phase: journal.PhaseBegin, Index: 1, ID: "visit"}},
@@ -25,7 +28,16 @@ func TestSegments(t *testing.T) {
 		{N: 6, T: 40, Lab: "l", Step: 1, Kind: journal.KindSegment, Host: "client", Segment: segment},
 		{N: 7, T: 40, Lab: "l", Step: 1, Kind: journal.KindSegment, Host: "client", Segment: &bare},
 		{N: 8, T: 95, Lab: "l", Step: 1, Kind: journal.KindLoss, Host: "client", Loss: &journal.Loss{Observer: "capture", Count: 12}},
-	})
+	} {
+		if err := json.NewEncoder(&lines).Encode(e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	events, err := journal.ReadAll(&lines)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := Build(events)
 	if err != nil {
 		t.Fatal(err)
 	}

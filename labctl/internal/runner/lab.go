@@ -1,7 +1,6 @@
 package runner
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -37,7 +36,6 @@ type lab struct {
 	processes []*process
 	happened  int              // counts notify
 	tabled    map[string]bool  // hosts whose table of this step is journalled
-	current   int              // index of the step under way
 	began     map[string]int64 // when each step began, by id
 	spans     []span           // the steps that began, in order
 }
@@ -165,10 +163,9 @@ func opening(s *scenario.Step) *journal.Step {
 func (l *lab) step(s *scenario.Step) (journal.Verdict, error) {
 	begin := l.clock()
 	l.mu.Lock()
-	l.current = s.Index
 	l.began[s.ID] = begin
-	l.tabled = map[string]bool{}
 	l.spans = append(l.spans, span{index: s.Index, from: begin})
+	l.tabled = map[string]bool{}
 	l.emit(journal.Event{T: begin, Kind: journal.KindStep, StepRun: opening(s)})
 	l.mu.Unlock()
 
@@ -178,7 +175,7 @@ func (l *lab) step(s *scenario.Step) (journal.Verdict, error) {
 
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	defer func() { l.current, l.spans[len(l.spans)-1].to = 0, l.clock() }()
+	defer func() { l.spans[len(l.spans)-1].to = l.clock() }()
 	end := opening(s)
 	end.Phase = journal.PhaseEnd
 	end.Duration = took - begin
@@ -274,13 +271,13 @@ func (l *lab) record(e journal.Event) {
 // emit writes an event of this lab and returns its number. mu is held. T is now
 // unless the event has its own.
 func (l *lab) emit(e journal.Event) int {
-	switch {
-	case e.T == 0:
-		e.T, e.Step = l.clock(), cmp.Or(e.Step, l.current)
-	case e.Step == 0: // it may be heard of only now
-		e.Step = l.stepAt(e.T)
+	if e.T == 0 {
+		e.T = l.clock()
 	}
 	e.Lab = l.plan.Name
+	if e.Step == 0 {
+		e.Step = l.stepAt(e.T)
+	}
 	e.N = l.journal.Write(e)
 	l.history.Add(e)
 	return e.N

@@ -55,8 +55,8 @@ type span struct {
 	from, to int64
 }
 
-// stepAt is the step that was under way at t, 0 if none was: what happened may be
-// heard of a moment later, perhaps in another step. mu is held.
+// stepAt is the step that was under way at t, 0 if none was: what happened then
+// may be heard of a moment later, perhaps in another step. mu is held.
 func (l *lab) stepAt(t int64) int {
 	for _, s := range slices.Backward(l.spans) {
 		switch {
