@@ -43,7 +43,7 @@ func (in *inside) openTrace(ctx context.Context) {
 func (l *lab) watchHosts() error {
 	tracer, err := l.traced()
 	if err != nil {
-		l.tell("the kernel does not tell of state changes here, so the journal has none from it: what happens between two looks at the socket tables, and when a TIME_WAIT begins, is not seen. %v", err)
+		l.tell("state changes are not recorded by the kernel here: when a TIME_WAIT begins, and what happens between two looks at the socket tables, it does not tell. What was tried: %v", err)
 		return nil
 	}
 	if limits := tracer.Describe(); limits != "" {
