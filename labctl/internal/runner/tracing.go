@@ -62,7 +62,9 @@ func (l *lab) watchHosts() error {
 		watch, err := tracer.Watch(cookie, func() {
 			l.mu.Lock()
 			defer l.mu.Unlock()
-			l.emitTraced(h.Name, l.traces[h.Name].Take())
+			if w := l.traces[h.Name]; w != nil { // nil: not begun yet, or over
+				l.emitTraced(h.Name, w.Take())
+			}
 		})
 		if err != nil {
 			return err
