@@ -61,6 +61,7 @@ type builder struct {
 	current   int             // the step begun last
 	began     int64
 	last      int64
+	states    int // state events
 	segments  int
 	lost      int
 }
@@ -81,6 +82,8 @@ func (b *builder) add(e journal.Event) {
 		e.Step = b.current
 	}
 	switch {
+	case e.State != nil:
+		b.states++
 	case e.Segment != nil:
 		b.segments++
 	case e.Loss != nil:
@@ -220,7 +223,7 @@ func (b *builder) finish() *Report {
 	for i := range r.Binds {
 		b.explain(&r.Binds[i])
 	}
-	r.Environment.Segments, r.Environment.Lost = b.segments, b.lost
+	r.Environment.States, r.Environment.Segments, r.Environment.Lost = b.states, b.segments, b.lost
 	// A step that the journal does not name was never reached.
 	seen := map[int]bool{}
 	for _, s := range b.steps {

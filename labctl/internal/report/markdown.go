@@ -271,6 +271,11 @@ func (r *Report) recorded() string {
 	} else {
 		text += fmt.Sprintf("; %s at %s", count(r.Environment.Segments, "segment"), strings.Join(where, " and "))
 	}
+	if n := r.Environment.States; n > 0 {
+		text += "; " + count(n, "state change")
+	} else {
+		text += "; no state changes but those in the tables"
+	}
 	if n := r.Environment.Lost; n > 0 {
 		text += fmt.Sprintf("; %s lost", count(n, "event"))
 	}

@@ -89,6 +89,8 @@ type Environment struct {
 	// the host was made. Later changes are events.
 	Sysctls map[string]map[string]string `json:"sysctls"`
 	Hosts   []Host                       `json:"hosts"`
+	// States is how many changes of a socket's TCP state were recorded.
+	States int `json:"states"`
 	// Segments is how many TCP segments were recorded at the hosts'
 	// interfaces; one that crosses the link counts twice.
 	Segments int `json:"segments"`

@@ -43,7 +43,11 @@ func (in *inside) openTrace(ctx context.Context) {
 func (l *lab) watchHosts() error {
 	tracer, err := l.traced()
 	if err != nil {
-		l.tell("state changes are not recorded by the kernel here: when a TIME_WAIT begins, and what happens between two looks at the socket tables, it does not tell. What was tried: %v", err)
+		why := err.Error()
+		if u := (*trace.Unavailable)(nil); errors.As(err, &u) {
+			why = fmt.Sprintf("%s: %v", u.What, u.Err) // doctor gives the hint too
+		}
+		l.tell("the kernel's own state changes are not recorded here (%s); see labctl doctor", why)
 		return nil
 	}
 	if limits := tracer.Describe(); limits != "" {
