@@ -78,7 +78,8 @@ func decode(b []byte) (record, error) {
 func (r *record) possible() bool {
 	switch r.kind {
 	case stateChanged:
-		return r.from != r.to && r.from != none && r.to != none && stateName(r.from) != "" && stateName(r.to) != ""
+		from, to := stateName(r.from), stateName(r.to) // two numbers stand for SYN_RECV
+		return from != to && r.from != none && r.to != none && from != "" && to != ""
 	case resetReceived:
 		return r.from == r.to && r.from != none && stateName(r.from) != ""
 	case waitStarted, waitCancelled, waitExpired, waitSegment:
