@@ -113,7 +113,7 @@ func FuzzWritePcapng(f *testing.F) {
 	f.Fuzz(func(t *testing.T, line []byte) {
 		var e journal.Event
 		if json.Unmarshal(line, &e) != nil {
-			t.Skip()
+			t.Skip("not an event")
 		}
 		events := append(recorded(t), e)
 		var b bytes.Buffer
