@@ -133,7 +133,7 @@ func one(ctx context.Context, n int, item Item, o Options, name string, feed *fe
 			Text: item.Text, Title: item.Title, Lesson: item.Lesson, Set: item.Settings.Set, Command: item.Settings.Command}}
 	began := false      // the journal has a header
 	var end journal.Lab // how the lab ended, if it did
-	runErr := sandbox.Run(ctx, scenario.Plan{Labs: []scenario.Lab{item.Lab}}, header, file, func(e journal.Event) {
+	runErr := sandbox.Run(ctx, scenario.Plan{Labs: item.Labs}, header, file, func(e journal.Event) {
 		began = began || e.Header != nil
 		if e.LabInfo != nil {
 			end = *e.LabInfo

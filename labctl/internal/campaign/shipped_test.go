@@ -113,15 +113,16 @@ func TestWrongExpectations(t *testing.T) {
 	var items []campaign.Item
 	var wrongs []wrong
 	for _, item := range shipped(t) {
-		for i, step := range item.Lab.Steps {
+		for i, step := range item.Labs[0].Steps {
 			if step.Expect == nil {
 				continue
 			}
 			for field, expect := range spoilt(step.Expect) {
 				s := *item.Scenario
-				s.Lab.Steps = slices.Clone(s.Lab.Steps)
-				s.Lab.Steps[i].Expect = expect
-				s.Lab.Steps[i].Within = max(step.Within, 2*time.Second)
+				s.Labs = slices.Clone(s.Labs)
+				s.Labs[0].Steps = slices.Clone(s.Labs[0].Steps)
+				s.Labs[0].Steps[i].Expect = expect
+				s.Labs[0].Steps[i].Within = max(step.Within, 2*time.Second)
 				items = append(items, campaign.Item{Scenario: &s, File: item.File})
 				wrongs = append(wrongs, wrong{i, field})
 			}
@@ -135,7 +136,7 @@ func TestWrongExpectations(t *testing.T) {
 		t.Errorf("exit code %d, want %d", code, campaign.Failed)
 	}
 	for n, w := range wrongs {
-		name := fmt.Sprintf("%s, step %q, wrong %s", items[n].File, items[n].Lab.Steps[w.step].ID, w.field)
+		name := fmt.Sprintf("%s, step %q, wrong %s", items[n].File, items[n].Labs[0].Steps[w.step].ID, w.field)
 		r := got.reports[n]
 		if r == nil || got.errs[n] != nil {
 			t.Errorf("%s: %v", name, got.errs[n])

@@ -28,7 +28,7 @@ func (a *app) validate() *cobra.Command {
 			}
 			for _, i := range items {
 				steps := "1 step"
-				if n := len(i.Lab.Steps); n != 1 {
+				if n := len(i.Labs[0].Steps); n != 1 {
 					steps = fmt.Sprintf("%d steps", n)
 				}
 				if _, err := fmt.Fprintf(a.stdout, "%s: ok, %s\n", i.File, steps); err != nil {

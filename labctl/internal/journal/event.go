@@ -89,9 +89,17 @@ type Scenario struct {
 	Lesson Text   `json:"lesson,omitzero"`
 	// Set holds the values given by --set name=value.
 	Set map[string]string `json:"set,omitempty"`
+	// Axes are those of the scenario's matrix, as far as --set left them.
+	Axes []Axis `json:"axes,omitempty"`
 	// Command is the user's own server, given after --, in place of the
 	// program app.
 	Command []string `json:"command,omitempty"`
+}
+
+// Axis is one axis of a matrix: its name and the names of its values.
+type Axis struct {
+	Name   string   `json:"name"`
+	Values []string `json:"values"`
 }
 
 // Machine is the machine that the lab ran on.
@@ -157,7 +165,7 @@ const (
 	Pass       Verdict = "pass"
 	Fail       Verdict = "fail"       // an expectation did not hold
 	Error      Verdict = "error"      // the lab itself could not do its work
-	Skipped    Verdict = "skipped"    // a step after the one that ended the lab
+	Skipped    Verdict = "skipped"    // a step after the one that ended the lab; a lab that this machine cannot play
 	Incomplete Verdict = "incomplete" // interrupted or killed
 )
 
@@ -166,11 +174,17 @@ type Lab struct {
 	Phase Phase `json:"phase"` // begin, end
 	// Wall is CLOCK_REALTIME in ns since 1970, read together with Event.T: at
 	// begin and end, what joins the two clocks.
-	Wall    int64   `json:"wall_ns,omitempty"`
-	Port    uint16  `json:"port,omitempty"`
-	Steps   int     `json:"steps,omitempty"`   // begin: how many there are
-	Verdict Verdict `json:"verdict,omitempty"` // end
-	Error   string  `json:"error,omitempty"`   // end: why the verdict is error
+	Wall  int64  `json:"wall_ns,omitempty"`
+	Port  uint16 `json:"port,omitempty"`
+	Steps int    `json:"steps,omitempty"` // begin: how many there are
+	// Cell is the lab's place in the matrix, the name of its value on each of
+	// Scenario.Axes; Run counts its runs from 1 if it has several. At begin.
+	Cell    []string `json:"cell,omitempty"`
+	Run     int      `json:"run,omitempty"`
+	Verdict Verdict  `json:"verdict,omitempty"` // end
+	Error   string   `json:"error,omitempty"`   // end: why the verdict is error
+	// Skipped is why the verdict is skipped: what this machine lacks. At end.
+	Skipped string `json:"skipped,omitempty"`
 	// Refused says that the machine refused what labs need, such as the
 	// right to create a link.
 	Refused bool `json:"refused,omitempty"`
@@ -194,7 +208,7 @@ type Step struct {
 	ID    string `json:"id"`
 	Verb  string `json:"verb"`
 	Title Text   `json:"title,omitzero"`
-	// Object is what the verb acts on: a program or a host.
+	// Object is what the verb acts on: a program, a socket or a host.
 	Object string `json:"object,omitempty"`
 	Line   int    `json:"line,omitempty"` // in the scenario file
 	Within int64  `json:"within_ns,omitempty"`
@@ -224,6 +238,14 @@ type Observed struct {
 	Holders map[string]int `json:"holders,omitzero"`       // state -> sockets that held the port at the failed bind or listen
 	States  map[string]int `json:"states,omitzero"`        // state -> sockets on the lab's port
 	Queued  *int           `json:"queued,omitempty"`       // connections that no program has accepted
+	// Text is what recv read; Port the local port of the socket after a bind or
+	// connect. Of several sockets alike, those of the first that differs from
+	// the rest, or else of the first.
+	Text string `json:"text,omitempty"`
+	Port *int   `json:"port,omitempty"`
+	// Results tallies the results of a call made on several sockets alike;
+	// Result is then the first that is not ok.
+	Results map[string]int `json:"results,omitempty"`
 	Took    int64          `json:"took_ns,omitempty"`
 	// Failure says in words why the step did not succeed; empty if it did.
 	Failure string `json:"failure,omitempty"`
@@ -254,8 +276,9 @@ type Process struct {
 
 // Syscall is one socket call, as the process that made it recorded it.
 type Syscall struct {
-	Name     string `json:"name"` // socket, setsockopt, bind, listen, accept, connect, read, write, shutdown, close
-	FD       int    `json:"fd"`   // the socket; for socket and accept the new one, -1 if there is none
+	Of       string `json:"of,omitempty"` // the scenario's socket, where it names one; "calls 3" is the third of several
+	Name     string `json:"name"`         // socket, setsockopt, bind, listen, accept, connect, read, write, shutdown, close
+	FD       int    `json:"fd"`           // the socket; for socket and accept the new one, -1 if there is none
 	Listener int    `json:"listener,omitempty"`
 	Args     Args   `json:"args,omitzero"`
 	Result   int    `json:"result"`                 // what the kernel returned; -1 on failure

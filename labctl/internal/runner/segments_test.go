@@ -39,7 +39,7 @@ func run(t testing.TB, text string) []journal.Event {
 		t.Fatal(err)
 	}
 	var events []journal.Event
-	err = sandbox.Run(context.Background(), scenario.Plan{Labs: []scenario.Lab{s.Lab}}, journal.Header{Version: journal.Version}, &bytes.Buffer{},
+	err = sandbox.Run(context.Background(), scenario.Plan{Labs: s.Labs}, journal.Header{Version: journal.Version}, &bytes.Buffer{},
 		func(e journal.Event) { events = append(events, e) })
 	if err != nil {
 		t.Fatal(err)

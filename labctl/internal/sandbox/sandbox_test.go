@@ -71,7 +71,7 @@ func load(t testing.TB, text string) scenario.Plan {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return scenario.Plan{Labs: []scenario.Lab{s.Lab}}
+	return scenario.Plan{Labs: s.Labs}
 }
 
 func runQuick(ctx context.Context, file string, see func(journal.Event)) error {
@@ -85,7 +85,7 @@ func runQuick(ctx context.Context, file string, see func(journal.Event)) error {
 	}
 	defer f.Close()
 	header := journal.Header{Version: journal.Version, Scenario: journal.Scenario{Name: s.Name, Text: s.Text}}
-	return sandbox.Run(ctx, scenario.Plan{Labs: []scenario.Lab{s.Lab}}, header, f, see)
+	return sandbox.Run(ctx, scenario.Plan{Labs: s.Labs}, header, f, see)
 }
 
 // need skips the test where labs are refused.

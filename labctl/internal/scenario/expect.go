@@ -24,7 +24,10 @@ type Expect struct {
 	Holders Tally    `json:"holders,omitzero"`
 	States  Tally    `json:"states,omitzero"`
 	Queued  *Amount  `json:"queued,omitempty"`
-	Took    *Took    `json:"took,omitempty"`
+	// Text is what recv must read, whole; "" is not checked.
+	Text string  `json:"text,omitempty"`
+	Port *Amount `json:"port,omitempty"` // the local port that the socket has after the call
+	Took *Took   `json:"took,omitempty"`
 }
 
 // Amount is an exact number (Min equals Max) or a range; a nil end is open.
@@ -107,6 +110,7 @@ func (e *Expect) Check(o *journal.Observed) []journal.Mismatch {
 		word("listen", e.Listen, o.Listen)
 		word("connect", e.Connect, o.Connect)
 		word("signal", e.Signal, o.Signal)
+		word("text", e.Text, o.Text)
 		amount := func(field string, want *Amount, got *int) {
 			switch {
 			case want == nil:
@@ -120,6 +124,7 @@ func (e *Expect) Check(o *journal.Observed) []journal.Mismatch {
 		}
 		amount("exit", e.Exit, o.Exit)
 		amount("queued", e.Queued, o.Queued)
+		amount("port", e.Port, o.Port)
 		e.Holders.check("holders", o.Holders, miss)
 		e.States.check("states", o.States, miss)
 		if line, ok := missing(e.Lines, o.Lines); ok {

@@ -100,7 +100,7 @@ func TestGoodFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := json.MarshalIndent(s.Lab, "", "  ")
+	got, err := json.MarshalIndent(s.Labs[0], "", "  ")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,15 +132,15 @@ const smallest = "name: x\nhosts: {server: {}}\nprograms: {app: {server: {}}}\ns
 
 func TestDefaults(t *testing.T) {
 	s := load(t, smallest, scenario.Settings{})
-	app := s.Lab.Programs[0]
+	app := s.Labs[0].Programs[0]
 	want := scenario.Server{Address: netip.MustParseAddr("0.0.0.0"), Port: 12500, Backlog: 16, Serve: scenario.ServeGreet}
 	if diff := cmp.Diff(want, *app.Server, cmpopts.EquateComparable(netip.Addr{})); diff != "" {
 		t.Error(diff)
 	}
-	if app.Host != "server" || len(s.Lab.Hosts) != 1 || len(s.Lab.Hosts[0].Addresses) != 2 {
-		t.Errorf("hosts %v, app on %s", s.Lab.Hosts, app.Host)
+	if app.Host != "server" || len(s.Labs[0].Hosts) != 1 || len(s.Labs[0].Hosts[0].Addresses) != 2 {
+		t.Errorf("hosts %v, app on %s", s.Labs[0].Hosts, app.Host)
 	}
-	if step := s.Lab.Steps[0]; step.Within != 10*time.Second || step.ID != "start app" || step.Line != 5 || step.Written != nil {
+	if step := s.Labs[0].Steps[0]; step.Within != 10*time.Second || step.ID != "start app" || step.Line != 5 || step.Written != nil {
 		t.Errorf("step %+v", step)
 	}
 	if s.Digest != "sha256:"+fmt.Sprintf("%x", sha256.Sum256([]byte(smallest))) || s.Text != smallest {
@@ -151,9 +151,9 @@ func TestDefaults(t *testing.T) {
 func TestSettings(t *testing.T) {
 	s := load(t, smallest, scenario.Settings{Set: map[string]string{"port": "8080"}, Command: []string{"./mine", "-v"}})
 	want := &scenario.Exec{Argv: []string{"./mine", "-v"}, Ready: scenario.Ready{Port: 8080}}
-	app := s.Lab.Programs[0]
-	if diff := cmp.Diff(want, app.Exec); diff != "" || app.Server != nil || s.Lab.Port != 8080 {
-		t.Errorf("port %d, server %v, %s", s.Lab.Port, app.Server, diff)
+	app := s.Labs[0].Programs[0]
+	if diff := cmp.Diff(want, app.Exec); diff != "" || app.Server != nil || s.Labs[0].Port != 8080 {
+		t.Errorf("port %d, server %v, %s", s.Labs[0].Port, app.Server, diff)
 	}
 }
 
@@ -177,7 +177,7 @@ steps:
     expect: {took: {since: stop app 2, max: 50s}}
 `, scenario.Settings{})
 	var got []string
-	for _, step := range s.Lab.Steps {
+	for _, step := range s.Labs[0].Steps {
 		line := fmt.Sprint(step.Index, " ", step.ID)
 		if step.Expect != nil {
 			line += ", since " + step.Expect.Took.Since
@@ -300,7 +300,7 @@ func FuzzLoad(f *testing.F) {
 			}
 			return
 		}
-		if _, err := json.Marshal(scenario.Plan{Labs: []scenario.Lab{s.Lab}}); err != nil {
+		if _, err := json.Marshal(scenario.Plan{Labs: s.Labs}); err != nil {
 			t.Fatal(err)
 		}
 	})

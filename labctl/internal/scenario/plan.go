@@ -13,14 +13,24 @@ import (
 // outside the scenario: no path, time or report folder.
 type Plan struct {
 	Labs []Lab `json:"labs"`
+	// Jobs is how many labs the inside may keep alive at once; 0 leaves it to
+	// the inside.
+	Jobs int `json:"jobs,omitempty"`
 }
 
-// Lab is one isolated experiment.
+// Lab is one isolated experiment. Its Name is its own in the plan: that of the
+// scenario, or in a study that of the cell, and " #2" after it for its second
+// run.
 type Lab struct {
-	Name     string    `json:"name"`
+	Name string `json:"name"`
+	// Cell is the lab's place in the scenario's matrix: the name of its value on
+	// each axis, in the order of journal.Scenario.Axes. Empty without a matrix.
+	Cell     []string  `json:"cell,omitempty"`
+	Run      int       `json:"run,omitempty"` // from 1, when every lab runs several times
 	Port     uint16    `json:"port"`
 	Hosts    []Host    `json:"hosts"` // one, or two joined by a link
 	Programs []Program `json:"programs"`
+	Sockets  []Socket  `json:"sockets,omitempty"`
 	Steps    []Step    `json:"steps"`
 }
 
@@ -38,10 +48,13 @@ type Sysctl struct {
 }
 
 // Program is a program of the lab. It runs once at a time, as a process of its
-// own on its host. Exactly one of Server, Client and Exec is set.
+// own on its host. At most one of Server, Client and Exec is set; with none it
+// makes the calls of the steps on the sockets that name it, starts at the first
+// of them and ends at its stop.
 type Program struct {
 	Name   string  `json:"name"`
 	Host   string  `json:"host"`
+	UID    *uint32 `json:"uid,omitempty"` // nil: the user who runs labctl
 	Server *Server `json:"server,omitempty"`
 	Client *Client `json:"client,omitempty"`
 	Exec   *Exec   `json:"exec,omitempty"`
@@ -57,6 +70,54 @@ type Options struct {
 	// reset.
 	Linger *time.Duration `json:"linger,omitempty"`
 }
+
+// The kinds of socket.
+const (
+	TCP4 = "tcp4"
+	TCP6 = "tcp6"
+	UDP4 = "udp4"
+	UDP6 = "udp6"
+)
+
+// Socket is a socket that steps make calls on, one real system call each. The
+// first of them makes it and sets its options.
+type Socket struct {
+	Name string `json:"name"`
+	// Program makes the calls; empty: a process of the socket's own, with the
+	// socket's name.
+	Program string  `json:"program,omitempty"`
+	Host    string  `json:"host"`
+	UID     *uint32 `json:"uid,omitempty"` // of its own process; nil: the user who runs labctl
+	Kind    string  `json:"kind"`          // TCP4, ...
+	// Address and Port are where it binds unless the step says otherwise.
+	Address netip.Addr `json:"address"`
+	Port    uint16     `json:"port"`
+	Options []Option   `json:"options,omitempty"` // in the order written
+	// Count is how many alike the name stands for, at least 1. A step's call is
+	// made on each.
+	Count int `json:"count"`
+	// Made says that no step makes it by socket(): accept, pass or inherit
+	// brings it about, by the name after "as". Kind, Address and Options are
+	// empty then.
+	Made bool `json:"made,omitempty"`
+}
+
+// Option is a socket option to set. Exactly one of Int, Linger and Text is its
+// value.
+type Option struct {
+	Name  string `json:"name"`  // as the field knows it: SO_REUSEADDR, or "6/25" for a numeric one
+	Level int    `json:"level"` // setsockopt's numbers
+	Opt   int    `json:"opt"`
+	// LevelName is SOL_SOCKET, IPPROTO_TCP, ... or the number.
+	LevelName string         `json:"level_name"`
+	Int       *int           `json:"int,omitempty"`
+	Linger    *time.Duration `json:"linger,omitempty"` // whole seconds, onoff 1
+	Text      string         `json:"text,omitempty"`   // SO_BINDTODEVICE: "lo", or "link" for the host's interface
+}
+
+// The states that a step can hold a socket in.
+var Holdable = []string{"BOUND", "LISTEN", "SYN_SENT", "SYN_RECV", "ESTABLISHED", "FIN_WAIT1", "FIN_WAIT2",
+	"CLOSE_WAIT", "LAST_ACK", "CLOSING", "TIME_WAIT"}
 
 // The ways in which a server serves a connection.
 const (
@@ -114,6 +175,21 @@ const (
 	VerbNetstat = "netstat"
 	VerbSysctl  = "sysctl"
 	VerbLink    = "link"
+
+	VerbBind       = "bind"
+	VerbListen     = "listen"
+	VerbConnect    = "connect"
+	VerbAccept     = "accept"
+	VerbSend       = "send"
+	VerbRecv       = "recv"
+	VerbShutdown   = "shutdown"
+	VerbClose      = "close"
+	VerbSetsockopt = "setsockopt"
+	VerbInherit    = "inherit" // a forked child gets a copy of the descriptor
+	VerbPass       = "pass"    // SCM_RIGHTS to another program
+	VerbDestroy    = "destroy" // SOCK_DESTROY
+	VerbHold       = "hold"
+	VerbDrop       = "drop"
 )
 
 // Step is one action and what must be seen of it.
@@ -134,6 +210,28 @@ type Step struct {
 	State   string        `json:"state,omitempty"`   // link: "up", "down"
 	For     time.Duration `json:"for,omitempty"`     // wait: let this much time pass
 	Until   *Expect       `json:"until,omitempty"`   // wait
+
+	// Socket is what bind to hold act on, and what a wait until queued looks at.
+	Socket string `json:"socket,omitempty"`
+	// Address and Port are bind's and connect's, every default filled in.
+	Address netip.Addr `json:"address,omitzero"`
+	Port    uint16     `json:"port,omitempty"`
+	Backlog int        `json:"backlog,omitempty"` // listen
+	// Nonblock makes connect return at once (EINPROGRESS), and accept and recv
+	// answer EAGAIN where they would wait.
+	Nonblock bool     `json:"nonblock,omitempty"`
+	As       string   `json:"as,omitempty"`      // accept, pass, inherit: the new sockets' name
+	Count    int      `json:"count,omitempty"`   // accept: how many calls; drop: how many segments, 0 for all
+	Text     string   `json:"text,omitempty"`    // send
+	How      string   `json:"how,omitempty"`     // shutdown: SHUT_RD, SHUT_WR, SHUT_RDWR
+	Options  []Option `json:"options,omitempty"` // setsockopt
+	// To is the program that gets the socket by pass, or the name of inherit's
+	// child: a program without server, client and exec.
+	To       string `json:"to,omitempty"`
+	Hold     string `json:"hold,omitempty"`     // hold: one of Holdable
+	Peer     string `json:"peer,omitempty"`     // hold: the host at the other end
+	Orphan   bool   `json:"orphan,omitempty"`   // hold: close the descriptor rather than shut it down
+	Segments string `json:"segments,omitempty"` // drop: SYN, ACK, FIN, RST or any
 
 	Expect *Expect `json:"expect,omitempty"` // nil: the step must succeed
 	// Written is the expectation (for a wait, with its until) as the

@@ -29,7 +29,11 @@ type Scenario struct {
 	Lesson journal.Text
 	Digest string // "sha256:" and the hex digest of Text
 	Text   string // the file
-	Lab    Lab
+	// Axes are those of the matrix; none without one.
+	Axes []journal.Axis
+	// Labs are the matrix's cells, the last axis varying fastest; one without a
+	// matrix.
+	Labs []Lab
 }
 
 // Settings are what the command line changes in a scenario.
@@ -68,7 +72,7 @@ func Load(file string, data []byte, s Settings) (*Scenario, error) {
 	}
 	return &Scenario{
 		Name: c.lab.Name, Title: form.Title.value(), Lesson: form.Lesson.value(),
-		Digest: digest(data), Text: string(data), Lab: c.lab,
+		Digest: digest(data), Text: string(data), Labs: []Lab{c.lab},
 	}, nil
 }
 
