@@ -26,6 +26,13 @@ func Terminal(f *os.File) Options {
 		}
 		return n
 	}
+	o.lines = func() int {
+		_, n, err := term.GetSize(fd)
+		if err != nil {
+			return 0
+		}
+		return n
+	}
 	if o.Width = o.columns(); o.Width <= 0 { // it does not know, as a serial line does not
 		o.Width = 80
 	}

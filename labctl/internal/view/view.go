@@ -34,6 +34,8 @@ type Options struct {
 
 	// columns reads the terminal's present width, nil where there is none.
 	columns func() int
+	// lines reads its present height, likewise.
+	lines func() int
 }
 
 // frame is the time between two drawings of the live line.

@@ -1,0 +1,102 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"restartlab/labctl/internal/campaign"
+	"restartlab/labctl/internal/journal"
+	"restartlab/labctl/internal/sockdiag"
+	"restartlab/labctl/internal/view"
+)
+
+// tables is the socket table of a host, to be read as often as one likes.
+type tables interface {
+	Table(port uint16) ([]journal.Socket, error)
+	Unlisted() []string
+}
+
+// shortestInterval keeps a slip of the keyboard from making a load.
+const shortestInterval = 10 * time.Millisecond
+
+func (a *app) watch() *cobra.Command {
+	var port int
+	var once bool
+	what := view.Watched{Title: "TCP sockets of this network namespace"}
+	cmd := &cobra.Command{
+		Use:   "watch",
+		Short: "the socket table where you are, again and again",
+		Long: `Watch shows the TCP sockets of the network namespace that it runs in, in the
+columns of netstat -ant and one more with the kernel's timers: TIME_WAIT counts down.
+The kernel is asked anew each time, and what has changed is marked. It needs no
+privilege. In a pipe a table is printed when something has changed.`,
+		Example: `  labctl watch                    # until Ctrl-C
+  labctl watch --port 12500 --once`,
+		Args: arguments(0, "only flags"),
+		RunE: func(*cobra.Command, []string) error {
+			if port < 0 || port > 65535 {
+				return fmt.Errorf("--port %d: ports are 1 to 65535", port)
+			}
+			if what.Every < shortestInterval {
+				return fmt.Errorf("--interval %s: at least %s", what.Every, shortestInterval)
+			}
+			what.Port = uint16(port)
+			diag, err := sockdiag.Open()
+			if err != nil {
+				return &exitError{campaign.Impossible, err}
+			}
+			defer diag.Close()
+			if once {
+				return a.table(diag, what)
+			}
+			ctx, stop := interruptible()
+			defer stop()
+			return a.follow(ctx, diag, what)
+		},
+	}
+	f := cmd.Flags()
+	f.IntVar(&port, "port", 0, "only sockets with this port, local or foreign")
+	f.BoolVar(&once, "once", false, "print the table once and end")
+	f.DurationVar(&what.Every, "interval", 500*time.Millisecond, "from one reading to the next")
+	return cmd
+}
+
+// read is one reading. Of both ends' ports the kernel can be asked for the local
+// one alone, so all sockets are read, and picked from later.
+func read(t tables) view.Reading {
+	rows, err := t.Table(0)
+	return view.Reading{At: time.Now(), Rows: rows, Unlisted: t.Unlisted(), Err: err}
+}
+
+// table prints a table once. One with rows missing is no success.
+func (a *app) table(t tables, what view.Watched) error {
+	r := read(t)
+	if err := view.Table(a.stdout, a.terminal(a.stdout), what, r); err != nil {
+		return written(err)
+	}
+	if r.Err != nil {
+		return &exitError{campaign.Impossible, r.Err}
+	}
+	return nil
+}
+
+// follow shows a table until ctx is done, which is how watching ends.
+func (a *app) follow(ctx context.Context, t tables, what view.Watched) error {
+	w := view.NewWatch(a.stdout, a.terminal(a.stdout), what)
+	tick := time.NewTicker(what.Every)
+	defer tick.Stop()
+	for {
+		w.Add(read(t))
+		if err := w.Err(); err != nil {
+			return written(err)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
