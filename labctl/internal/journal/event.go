@@ -28,6 +28,7 @@ const (
 	KindSockets Kind = "sockets" // a host's socket table
 	KindState   Kind = "state"   // a socket changed its TCP state
 	KindSegment Kind = "segment" // a TCP segment left or reached a host
+	KindReset   Kind = "reset"   // a host's kernel sent an RST, or took one for a socket
 	KindLoss    Kind = "loss"    // an observer could not keep up: events are missing
 	KindNote    Kind = "note"    // anything a reader should know, such as a fallback
 )
@@ -61,6 +62,7 @@ type Event struct {
 	Sockets *Sockets `json:"sockets,omitempty"`
 	State   *State   `json:"state,omitempty"`
 	Segment *Segment `json:"segment,omitempty"`
+	Reset   *Reset   `json:"reset,omitempty"`
 	Loss    *Loss    `json:"loss,omitempty"`
 	Note    *Note    `json:"note,omitempty"`
 }
@@ -358,6 +360,24 @@ type Socket struct {
 	Cookie    uint64 `json:"cookie"`
 	Interface uint32 `json:"interface,omitempty"` // SO_BINDTODEVICE
 	V6Only    *bool  `json:"v6only,omitempty"`    // IPv6 listeners and bound sockets, where the kernel says
+	// ReuseAddr, ReusePort and Bucket are what the kernel's memory holds, in tables
+	// after a refused call and where a BPF iterator may read it. ReuseAddr is
+	// its skc_reuse, ReusePort its skc_reuseport.
+	ReuseAddr *bool   `json:"reuseaddr,omitempty"`
+	ReusePort *bool   `json:"reuseport,omitempty"`
+	Bucket    *Bucket `json:"bucket,omitempty"`
+}
+
+// Bucket is what all sockets bound to one port of a host share in the kernel
+// (struct inet_bind_bucket).
+type Bucket struct {
+	// FastReuse is above 0 while all of them have SO_REUSEADDR and none listens,
+	// so that a bind with it is allowed at a glance.
+	FastReuse int `json:"fastreuse"`
+	// FastReusePort is not 0 while all of them have SO_REUSEPORT, and UID whose
+	// they are then.
+	FastReusePort int     `json:"fastreuseport"`
+	UID           *uint32 `json:"uid,omitempty"`
 }
 
 // State is one transition of one socket.
@@ -410,6 +430,25 @@ type Segment struct {
 	// Frame is the packet from its link layer on, cut at 256 bytes of Size.
 	Frame []byte `json:"frame"`
 	Size  int    `json:"size"`
+}
+
+// Reset is an RST where a host's kernel sends it, or lets a socket take it, as the
+// exact layer tells. Source is always SourceKernel.
+type Reset struct {
+	Sent bool `json:"sent"` // it went out; else a socket accepted it and closes
+	// Cookie identifies the socket, as in SocketFacts; 0 if it has none or there
+	// is none, as on a closed port.
+	Cookie uint64 `json:"cookie,omitempty"`
+	// Local and Remote are the ends of the connection, or of the segment that
+	// the RST answers.
+	Local  netip.AddrPort `json:"local,omitzero"`
+	Remote netip.AddrPort `json:"remote,omitzero"`
+	// State is the socket's at that moment: CLOSE if the host has given it up
+	// already, LISTEN if a listener answers; empty without a socket.
+	State string `json:"state,omitempty"`
+	// Reason is why it was sent, in the kernel's own word, such as NO_SOCKET or
+	// TCP_ABORT_ON_LINGER (enum sk_rst_reason, since Linux 6.10).
+	Reason string `json:"reason,omitempty"`
 }
 
 // Loss says that an observer dropped events between the last one and this.

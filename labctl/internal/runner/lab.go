@@ -328,11 +328,17 @@ func (l *lab) await(ctx context.Context, deadline int64, done func() (ok bool, a
 // table reads the socket table of a host, IPv4 and IPv6, and journals it. mu is
 // held. A port other than 0 limits it to that local port.
 func (l *lab) table(host string, port uint16, reason string, after int) ([]journal.Socket, error) {
+	rows, err := l.readTable(host, port)
+	l.emitTable(host, &journal.Sockets{Reason: reason, After: after, Port: port, Rows: rows}, err)
+	return rows, err
+}
+
+// readTable reads it and journals nothing. mu is held.
+func (l *lab) readTable(host string, port uint16) ([]journal.Socket, error) {
 	rows, err := l.diag[host].Table(port)
 	if err != nil {
 		err = fmt.Errorf("read the socket table of host %s: %w", host, err)
 	}
-	l.emitTable(host, &journal.Sockets{Reason: reason, After: after, Port: port, Rows: rows}, err)
 	return rows, err
 }
 
@@ -358,7 +364,11 @@ func (l *lab) holders(host string, n int, refused journal.Event) map[string]int 
 	if port == 0 && refused.Syscall.Socket != nil {
 		port = refused.Syscall.Socket.Local.Port()
 	}
-	rows, err := l.table(host, port, "refused", n)
+	rows, err := l.readTable(host, port)
+	if err == nil {
+		l.addBindings(host, rows)
+	}
+	l.emitTable(host, &journal.Sockets{Reason: "refused", After: n, Port: port, Rows: rows}, err)
 	if err != nil {
 		return nil // not seen: the table's event tells why
 	}

@@ -95,6 +95,29 @@ func netCookie() (uint64, error) {
 	return cookie, nil
 }
 
+// addBindings adds to the rows of a host's table what the kernel's memory holds of
+// the sockets. Without the exact layer, or on a host that it does not watch, they
+// stay as they are. mu is held.
+func (l *lab) addBindings(host string, rows []journal.Socket) {
+	if l.traces[host] == nil {
+		return
+	}
+	tracer, err := l.traced() // loaded: it watches the host
+	var bindings trace.Bindings
+	if err == nil {
+		err = l.network.Host(host).Do(func() (err error) {
+			bindings, err = tracer.Bindings()
+			return err
+		})
+	}
+	if err != nil {
+		l.emit(journal.Event{Kind: journal.KindNote, Host: host, Note: &journal.Note{Text: fmt.Sprintf(
+			"what the kernel's memory holds of the sockets on the port is not known: %v", err)}})
+		return
+	}
+	bindings.AddTo(rows)
+}
+
 // flushTraces journals every state change up to now. mu is held.
 func (l *lab) flushTraces() error {
 	var errs []error

@@ -35,6 +35,10 @@ typedef struct {
 	struct net *net;
 } possible_net_t;
 
+typedef struct {
+	__u32 val;
+} kuid_t;
+
 struct in6_addr {
 	union {
 		__u8 u6_addr8[16];
@@ -49,6 +53,8 @@ struct sock_common {
 	__u16 skc_num;
 	unsigned short skc_family;
 	volatile unsigned char skc_state;
+	unsigned char skc_reuse : 4;
+	unsigned char skc_reuseport : 1;
 	possible_net_t skc_net;
 	struct in6_addr skc_v6_daddr;
 	struct in6_addr skc_v6_rcv_saddr;
@@ -67,6 +73,18 @@ struct inet_sock {
 	__be16 inet_sport;
 };
 
+/* What all sockets of one port share: whether a bind may be allowed at a glance. */
+struct inet_bind_bucket {
+	signed char fastreuse;
+	signed char fastreuseport;
+	kuid_t fastuid;
+};
+
+struct inet_connection_sock {
+	struct inet_sock icsk_inet;
+	struct inet_bind_bucket *icsk_bind_hash;
+};
+
 struct timer_list {
 	unsigned long expires;
 	void (*function)(struct timer_list *);
@@ -76,6 +94,7 @@ struct inet_timewait_sock {
 	struct sock_common __tw_common;
 	volatile unsigned char tw_substate;
 	struct timer_list tw_timer;
+	struct inet_bind_bucket *tw_tb;
 };
 
 struct request_sock {
@@ -83,6 +102,26 @@ struct request_sock {
 	struct timer_list rsk_timer;
 };
 
-struct sk_buff;
+struct net_device {
+	possible_net_t nd_net;
+};
+
+struct sk_buff {
+	struct net_device *dev;
+	unsigned char *head;
+	__u16 network_header;
+	__u16 transport_header;
+};
+
+struct seq_file;
+
+struct bpf_iter_meta {
+	struct seq_file *seq;
+};
+
+struct bpf_iter__tcp {
+	struct bpf_iter_meta *meta;
+	struct sock_common *sk_common;
+};
 
 #pragma clang attribute pop

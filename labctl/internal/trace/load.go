@@ -67,26 +67,36 @@ func Open(epoch int64) (*Tracer, error) {
 	t.blind = arguments(kernel, "kfree_skb") < 4 // its socket came with Linux 6.11
 	if t.blind {
 		delete(spec.Programs, observeProgObserveSegment)
+		t.limit("this kernel (before Linux 6.11) does not tell when a FIN_WAIT2 that no process holds becomes TIME_WAIT, unless its timer changes: it is then seen in the next socket table")
+	}
+	reasoned := arguments(kernel, "tcp_send_reset") >= 3 // since Linux 6.10
+	if reasoned {
+		t.reasons = resetReasons(kernel)
+	} else {
+		t.limit("this kernel (before Linux 6.10) does not tell of RSTs that are sent without a socket, or by a TIME_WAIT, nor why one is sent")
 	}
 	for name, value := range map[string]any{
 		observeVarTwTimerHandler:    handlers[waitHandler],
 		observeVarReqskTimerHandler: handlers[requestHandler],
 		// 2 since Linux 6.9: the timer and its bucket. 3 before.
 		observeVarStartTellsBucket: arguments(kernel, "timer_start") == 2,
+		observeVarResetTellsReason: reasoned,
 	} {
 		if err := spec.Variables[name].Set(value); err != nil {
 			return nil, &Unavailable{"the variable " + name, err, ""}
 		}
 	}
+	t.openBindings(spec, kernel)
 	loaded, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{
 		MapReplacements: map[string]*ebpf.Map{observeMapRecords: records},
 		Programs:        ebpf.ProgramOptions{KernelTypes: kernel}})
 	if err != nil {
+		t.detach()
 		return nil, refusedLoad(err)
 	}
 	defer loaded.Close() // the links hold the programs
 	for name, p := range loaded.Programs {
-		l, err := link.AttachTracing(link.TracingOptions{Program: p})
+		l, err := attach(p, spec.Programs[name])
 		if err != nil {
 			t.detach()
 			return nil, &Unavailable{"attach to the tracepoint " + spec.Programs[name].AttachTo, err, ""}
@@ -101,10 +111,38 @@ func Open(epoch int64) (*Tracer, error) {
 	return t, nil
 }
 
+// attach attaches a program to the tracepoint that its section names.
+func attach(p *ebpf.Program, spec *ebpf.ProgramSpec) (link.Link, error) {
+	if spec.Type == ebpf.RawTracepoint {
+		return link.AttachRawTracepoint(link.RawTracepointOptions{Name: spec.AttachTo, Program: p})
+	}
+	return link.AttachTracing(link.TracingOptions{Program: p})
+}
+
 func (t *Tracer) detach() {
 	for _, l := range t.links {
 		l.Close()
 	}
+	if t.bindings != nil {
+		t.bindings.Close()
+	}
+}
+
+func (t *Tracer) limit(text string) { t.limits = append(t.limits, text) }
+
+// resetReasons are the kernel's words for why an RST is sent.
+func resetReasons(kernel *btf.Spec) map[uint8]string {
+	words := map[uint8]string{}
+	var reasons *btf.Enum
+	if kernel.TypeByName("sk_rst_reason", &reasons) != nil {
+		return words
+	}
+	for _, v := range reasons.Values {
+		if v.Value > 0 && v.Value < 256 { // 0 is "not specified"
+			words[uint8(v.Value)] = strings.TrimPrefix(v.Name, "SK_RST_REASON_")
+		}
+	}
+	return words
 }
 
 func refusedMap(err error) error {

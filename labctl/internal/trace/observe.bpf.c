@@ -1,11 +1,11 @@
 //go:build ignore
 
-/* Every change of a TCP socket's state in the hosts that are watched, as records in
- * a ring buffer. What a record means is worked out by its reader (tracker.go); here
+/* Every change of a TCP socket's state in the hosts that are watched, and every RST,
+ * as records in a ring buffer. What a record means is worked out by its reader (tracker.go); here
  * they are only taken down, as cheaply as can be: most calls come from sockets and
  * timers of others, and go away after one comparison.
  *
- * Only BTF tracepoints (tp_btf) are used: they need no kprobes and no fentry. */
+ * Only tracepoints are used, and an iterator: they need no kprobes and no fentry. */
 
 #include "kernel.h"
 #include <bpf/bpf_helpers.h>
@@ -16,7 +16,7 @@
 /* bpf_get_socket_cookie and reading kernel memory are for GPL programs. */
 char LICENSE[] SEC("license") = "GPL";
 
-enum { AF_INET6 = 10, IPPROTO_TCP = 6, SYN_RECV = 3, TIME_WAIT = 6, LISTEN = 10 };
+enum { AF_INET = 2, AF_INET6 = 10, IPPROTO_TCP = 6, SYN_RECV = 3, TIME_WAIT = 6, LISTEN = 10, NEW_SYN_RECV = 12 };
 
 /* What a record is about. The numbers are those of record.go. */
 enum kind {
@@ -28,7 +28,8 @@ enum kind {
 	REQUEST_START,  /* the same of a request socket's: SYN_RECV */
 	REQUEST_CANCEL,
 	REQUEST_EXPIRE,
-	RESET,          /* a full socket received an RST that it accepts */
+	RESET_RECEIVED, /* a full socket received an RST that it accepts */
+	RESET_SENT,     /* an RST went out */
 };
 
 struct record {
@@ -39,7 +40,8 @@ struct record {
 	__s64 left;    /* TW_START: jiffies until the wheel lets it fire, 0 if not known */
 	__u16 family, local_port, remote_port;
 	__u8 kind, from, to;
-	__u8 unused[7];
+	__u8 reason;   /* RESET_SENT: enum sk_rst_reason, whose numbers differ by kernel */
+	__u8 unused[6];
 	__u8 local[16], remote[16]; /* IPv4 in the first four bytes */
 };
 
@@ -77,6 +79,8 @@ volatile const __u64 reqsk_timer_handler;
 /* Whether timer_start tells the wheel's bucket: before Linux 6.9 its second argument is
  * the time that was asked for, from which a timer may fire seconds later. */
 volatile const bool start_tells_bucket;
+/* Whether tcp_send_reset tells why: since Linux 6.10. */
+volatile const bool reset_tells_reason;
 
 static __always_inline bool is_watched(__u64 net)
 {
@@ -96,10 +100,9 @@ static __always_inline void count_loss(__u64 net)
 	}
 }
 
-/* Takes room for a record about c, or NULL: another's socket, or no room. */
-static __always_inline struct record *begin(const struct sock_common *c, __u8 kind)
+/* Takes room for a record of a host, or NULL: another's, or no room. */
+static __always_inline struct record *take(__u64 net, __u8 kind)
 {
-	__u64 net = BPF_CORE_READ(c, skc_net.net, net_cookie);
 	struct record *r;
 
 	if (!is_watched(net))
@@ -112,8 +115,14 @@ static __always_inline struct record *begin(const struct sock_common *c, __u8 ki
 	__builtin_memset(r, 0, sizeof(*r));
 	r->time = bpf_ktime_get_ns();
 	r->net = net;
-	r->object = (__u64)c;
 	r->kind = kind;
+	return r;
+}
+
+/* Notes which socket a record is about. */
+static __always_inline void about(struct record *r, const struct sock_common *c)
+{
+	r->object = (__u64)c;
 	r->cookie = BPF_CORE_READ(c, skc_cookie.counter);
 	r->family = BPF_CORE_READ(c, skc_family);
 	r->local_port = BPF_CORE_READ(c, skc_num);
@@ -125,6 +134,15 @@ static __always_inline struct record *begin(const struct sock_common *c, __u8 ki
 		BPF_CORE_READ_INTO((__be32 *)r->local, c, skc_rcv_saddr);
 		BPF_CORE_READ_INTO((__be32 *)r->remote, c, skc_daddr);
 	}
+}
+
+/* Takes room for a record about c, or NULL. */
+static __always_inline struct record *begin(const struct sock_common *c, __u8 kind)
+{
+	struct record *r = take(BPF_CORE_READ(c, skc_net.net, net_cookie), kind);
+
+	if (r)
+		about(r, c);
 	return r;
 }
 
@@ -133,6 +151,15 @@ static __always_inline struct record *begin(const struct sock_common *c, __u8 ki
 static __always_inline void commit(struct record *r)
 {
 	bpf_ringbuf_submit(r, BPF_RB_NO_WAKEUP);
+}
+
+/* The port that a full socket has, or had: a client's is given back, and skc_num
+ * cleared, before CLOSE is set (tcp_set_state); inet_sport stays. */
+static __always_inline __u16 own_port(const struct sock *sk)
+{
+	__u16 port = bpf_ntohs(BPF_CORE_READ((const struct inet_sock *)sk, inet_sport));
+
+	return port ? port : BPF_CORE_READ(sk, __sk_common.skc_num);
 }
 
 SEC("tp_btf/inet_sock_set_state")
@@ -147,11 +174,7 @@ int BPF_PROG(observe_state, struct sock *sk, int from, int to)
 		return 0;
 	r->from = from;
 	r->to = to;
-	/* A client's port is given back, and skc_num cleared, before CLOSE is set
-	 * (tcp_set_state); inet_sport stays. */
-	r->local_port = bpf_ntohs(BPF_CORE_READ((struct inet_sock *)sk, inet_sport));
-	if (r->local_port == 0)
-		r->local_port = BPF_CORE_READ(sk, __sk_common.skc_num);
+	r->local_port = own_port(sk);
 	/* A child is cloned in LISTEN and takes its cookie from its request
 	 * socket only after it has been set to SYN_RECV (inet_csk_clone_lock). */
 	r->cookie = from == LISTEN && to == SYN_RECV ? 0 : bpf_get_socket_cookie(sk);
@@ -160,14 +183,66 @@ int BPF_PROG(observe_state, struct sock *sk, int from, int to)
 }
 
 SEC("tp_btf/tcp_receive_reset")
-int BPF_PROG(observe_reset, struct sock *sk)
+int BPF_PROG(observe_reset_received, struct sock *sk)
 {
-	struct record *r = begin(&sk->__sk_common, RESET);
+	struct record *r = begin(&sk->__sk_common, RESET_RECEIVED);
 
 	if (!r)
 		return 0;
 	r->from = r->to = BPF_CORE_READ(sk, __sk_common.skc_state);
 	r->cookie = bpf_get_socket_cookie(sk);
+	commit(r);
+	return 0;
+}
+
+/* Notes the ends of a segment that reached the host, its own one being local. */
+static __always_inline void ends_of(struct record *r, const struct sk_buff *skb)
+{
+	unsigned char *head = BPF_CORE_READ(skb, head);
+	unsigned char *ip = head + BPF_CORE_READ(skb, network_header);
+	unsigned char *tcp = head + BPF_CORE_READ(skb, transport_header);
+	__u8 version = 0;
+	__be16 ports[2] = {};
+
+	bpf_probe_read_kernel(&version, sizeof(version), ip);
+	if (version >> 4 == 6) {
+		r->family = AF_INET6;
+		bpf_probe_read_kernel(r->remote, 16, ip + 8);
+		bpf_probe_read_kernel(r->local, 16, ip + 24);
+	} else {
+		r->family = AF_INET;
+		bpf_probe_read_kernel(r->remote, 4, ip + 12);
+		bpf_probe_read_kernel(r->local, 4, ip + 16);
+	}
+	bpf_probe_read_kernel(ports, sizeof(ports), tcp);
+	r->remote_port = bpf_ntohs(ports[0]);
+	r->local_port = bpf_ntohs(ports[1]);
+}
+
+/* Either may be NULL: the socket of an RST from a closed port, and the segment that
+ * is answered if the host resets by itself. A raw tracepoint, since in tp_btf some
+ * kernels take every argument for a pointer to something and leave out the test. */
+SEC("raw_tp/tcp_send_reset")
+int BPF_PROG(observe_reset_sent, const struct sock *sk, const struct sk_buff *skb, int reason)
+{
+	const struct sock_common *c = &sk->__sk_common;
+	struct record *r;
+
+	if (sk)
+		r = begin(c, RESET_SENT);
+	else
+		r = take(BPF_CORE_READ(skb, dev, nd_net.net, net_cookie), RESET_SENT);
+	if (!r)
+		return 0;
+	if (sk) {
+		r->from = r->to = BPF_CORE_READ(c, skc_state);
+		if (r->from != TIME_WAIT)
+			r->local_port = own_port(sk);
+	}
+	if (skb && r->remote_port == 0) /* of no connection: a listener's, or nobody's */
+		ends_of(r, skb);
+	if (reset_tells_reason)
+		r->reason = reason;
 	commit(r);
 	return 0;
 }
@@ -235,5 +310,45 @@ int BPF_PROG(observe_segment, struct sk_buff *skb, void *location, int reason, s
 		return 0;
 	r->from = r->to = BPF_CORE_READ(tw, tw_substate);
 	commit(r);
+	return 0;
+}
+
+/* What the kernel's memory holds of a socket that has a port, and no other interface
+ * tells: see bind.go, which has the numbers' meaning. */
+struct binding {
+	__u64 cookie;
+	__u32 uid;                       /* the bucket's */
+	__u8 reuse, reuseport;           /* the socket's */
+	__s8 fastreuse, fastreuseport;   /* the bucket's */
+	__u8 has_bucket;
+	__u8 unused[7];
+};
+const struct binding *binding_type __attribute__((unused));
+
+/* Not attached to anything: it runs when its file is read, once for each socket of
+ * the reader's network namespace. */
+SEC("iter/tcp")
+int tell_binding(struct bpf_iter__tcp *ctx)
+{
+	struct sock_common *c = ctx->sk_common;
+	struct inet_bind_bucket *bucket;
+	struct binding b = {};
+
+	if (!c || BPF_CORE_READ(c, skc_state) == NEW_SYN_RECV) /* a request socket has no port */
+		return 0;
+	b.cookie = BPF_CORE_READ(c, skc_cookie.counter);
+	b.reuse = BPF_CORE_READ_BITFIELD_PROBED(c, skc_reuse);
+	b.reuseport = BPF_CORE_READ_BITFIELD_PROBED(c, skc_reuseport);
+	if (BPF_CORE_READ(c, skc_state) == TIME_WAIT)
+		bucket = BPF_CORE_READ((struct inet_timewait_sock *)c, tw_tb);
+	else
+		bucket = BPF_CORE_READ((struct inet_connection_sock *)c, icsk_bind_hash);
+	if (bucket) {
+		b.has_bucket = 1;
+		b.fastreuse = BPF_CORE_READ(bucket, fastreuse);
+		b.fastreuseport = BPF_CORE_READ(bucket, fastreuseport);
+		b.uid = BPF_CORE_READ(bucket, fastuid.val);
+	}
+	bpf_seq_write(ctx->meta->seq, &b, sizeof(b));
 	return 0;
 }

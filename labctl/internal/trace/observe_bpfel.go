@@ -16,19 +16,23 @@ import (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	observeMapLost                = "lost"
-	observeMapRecords             = "records"
-	observeMapWatched             = "watched"
-	observeProgObserveReset       = "observe_reset"
-	observeProgObserveSegment     = "observe_segment"
-	observeProgObserveState       = "observe_state"
-	observeProgObserveTimerCancel = "observe_timer_cancel"
-	observeProgObserveTimerExpire = "observe_timer_expire"
-	observeProgObserveTimerStart  = "observe_timer_start"
-	observeVarRecordType          = "record_type"
-	observeVarReqskTimerHandler   = "reqsk_timer_handler"
-	observeVarStartTellsBucket    = "start_tells_bucket"
-	observeVarTwTimerHandler      = "tw_timer_handler"
+	observeMapLost                  = "lost"
+	observeMapRecords               = "records"
+	observeMapWatched               = "watched"
+	observeProgObserveResetReceived = "observe_reset_received"
+	observeProgObserveResetSent     = "observe_reset_sent"
+	observeProgObserveSegment       = "observe_segment"
+	observeProgObserveState         = "observe_state"
+	observeProgObserveTimerCancel   = "observe_timer_cancel"
+	observeProgObserveTimerExpire   = "observe_timer_expire"
+	observeProgObserveTimerStart    = "observe_timer_start"
+	observeProgTellBinding          = "tell_binding"
+	observeVarBindingType           = "binding_type"
+	observeVarRecordType            = "record_type"
+	observeVarReqskTimerHandler     = "reqsk_timer_handler"
+	observeVarResetTellsReason      = "reset_tells_reason"
+	observeVarStartTellsBucket      = "start_tells_bucket"
+	observeVarTwTimerHandler        = "tw_timer_handler"
 )
 
 // loadObserve returns the embedded CollectionSpec for observe.
@@ -73,12 +77,14 @@ type observeSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type observeProgramSpecs struct {
-	ObserveReset       *ebpf.ProgramSpec `ebpf:"observe_reset"`
-	ObserveSegment     *ebpf.ProgramSpec `ebpf:"observe_segment"`
-	ObserveState       *ebpf.ProgramSpec `ebpf:"observe_state"`
-	ObserveTimerCancel *ebpf.ProgramSpec `ebpf:"observe_timer_cancel"`
-	ObserveTimerExpire *ebpf.ProgramSpec `ebpf:"observe_timer_expire"`
-	ObserveTimerStart  *ebpf.ProgramSpec `ebpf:"observe_timer_start"`
+	ObserveResetReceived *ebpf.ProgramSpec `ebpf:"observe_reset_received"`
+	ObserveResetSent     *ebpf.ProgramSpec `ebpf:"observe_reset_sent"`
+	ObserveSegment       *ebpf.ProgramSpec `ebpf:"observe_segment"`
+	ObserveState         *ebpf.ProgramSpec `ebpf:"observe_state"`
+	ObserveTimerCancel   *ebpf.ProgramSpec `ebpf:"observe_timer_cancel"`
+	ObserveTimerExpire   *ebpf.ProgramSpec `ebpf:"observe_timer_expire"`
+	ObserveTimerStart    *ebpf.ProgramSpec `ebpf:"observe_timer_start"`
+	TellBinding          *ebpf.ProgramSpec `ebpf:"tell_binding"`
 }
 
 // observeMapSpecs contains maps before they are loaded into the kernel.
@@ -94,8 +100,10 @@ type observeMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type observeVariableSpecs struct {
+	BindingType       *ebpf.VariableSpec `ebpf:"binding_type"`
 	RecordType        *ebpf.VariableSpec `ebpf:"record_type"`
 	ReqskTimerHandler *ebpf.VariableSpec `ebpf:"reqsk_timer_handler"`
+	ResetTellsReason  *ebpf.VariableSpec `ebpf:"reset_tells_reason"`
 	StartTellsBucket  *ebpf.VariableSpec `ebpf:"start_tells_bucket"`
 	TwTimerHandler    *ebpf.VariableSpec `ebpf:"tw_timer_handler"`
 }
@@ -137,8 +145,10 @@ func (m *observeMaps) Close() error {
 //
 // It can be passed to loadObserveObjects or ebpf.CollectionSpec.LoadAndAssign.
 type observeVariables struct {
+	BindingType       *ebpf.Variable `ebpf:"binding_type"`
 	RecordType        *ebpf.Variable `ebpf:"record_type"`
 	ReqskTimerHandler *ebpf.Variable `ebpf:"reqsk_timer_handler"`
+	ResetTellsReason  *ebpf.Variable `ebpf:"reset_tells_reason"`
 	StartTellsBucket  *ebpf.Variable `ebpf:"start_tells_bucket"`
 	TwTimerHandler    *ebpf.Variable `ebpf:"tw_timer_handler"`
 }
@@ -147,22 +157,26 @@ type observeVariables struct {
 //
 // It can be passed to loadObserveObjects or ebpf.CollectionSpec.LoadAndAssign.
 type observePrograms struct {
-	ObserveReset       *ebpf.Program `ebpf:"observe_reset"`
-	ObserveSegment     *ebpf.Program `ebpf:"observe_segment"`
-	ObserveState       *ebpf.Program `ebpf:"observe_state"`
-	ObserveTimerCancel *ebpf.Program `ebpf:"observe_timer_cancel"`
-	ObserveTimerExpire *ebpf.Program `ebpf:"observe_timer_expire"`
-	ObserveTimerStart  *ebpf.Program `ebpf:"observe_timer_start"`
+	ObserveResetReceived *ebpf.Program `ebpf:"observe_reset_received"`
+	ObserveResetSent     *ebpf.Program `ebpf:"observe_reset_sent"`
+	ObserveSegment       *ebpf.Program `ebpf:"observe_segment"`
+	ObserveState         *ebpf.Program `ebpf:"observe_state"`
+	ObserveTimerCancel   *ebpf.Program `ebpf:"observe_timer_cancel"`
+	ObserveTimerExpire   *ebpf.Program `ebpf:"observe_timer_expire"`
+	ObserveTimerStart    *ebpf.Program `ebpf:"observe_timer_start"`
+	TellBinding          *ebpf.Program `ebpf:"tell_binding"`
 }
 
 func (p *observePrograms) Close() error {
 	return _ObserveClose(
-		p.ObserveReset,
+		p.ObserveResetReceived,
+		p.ObserveResetSent,
 		p.ObserveSegment,
 		p.ObserveState,
 		p.ObserveTimerCancel,
 		p.ObserveTimerExpire,
 		p.ObserveTimerStart,
+		p.TellBinding,
 	)
 }
 

@@ -6,6 +6,8 @@ import (
 	"net/netip"
 
 	"golang.org/x/sys/unix"
+
+	"restartlab/labctl/internal/journal"
 )
 
 // kind is what a record is about: enum kind of observe.bpf.c.
@@ -21,6 +23,7 @@ const (
 	requestCancelled                 // as waitCancelled
 	requestExpired                   // as waitExpired: an answer was due, and is sent again or given up
 	resetReceived                    // a full socket accepts an RST; it is CLOSE next
+	resetSent                        // an RST went out, of a socket or of none
 )
 
 // recordLen is the size of struct record of observe.bpf.c.
@@ -35,6 +38,7 @@ type record struct {
 	left          int64  // waitStarted: jiffies until it may fire, 0 if not known
 	kind          kind
 	from, to      uint8 // states by the kernel's number; of a minisocket both what it stands for now
+	reason        uint8 // resetSent: the kernel's number for why, 0 if it does not tell
 	local, remote netip.AddrPort
 }
 
@@ -50,7 +54,7 @@ func decode(b []byte) (record, error) {
 	u16 := func(at int) uint16 { return binary.LittleEndian.Uint16(b[at:]) }
 	r := record{
 		time: int64(u64(0)), net: u64(8), cookie: u64(16), object: u64(24), left: int64(u64(32)),
-		kind: kind(b[46]), from: b[47], to: b[48],
+		kind: kind(b[46]), from: b[47], to: b[48], reason: b[49],
 	}
 	var local, remote netip.Addr
 	switch family := u16(40); family {
@@ -61,7 +65,7 @@ func decode(b []byte) (record, error) {
 	default:
 		return record{}, fmt.Errorf("a record of address family %d", family)
 	}
-	if r.kind < stateChanged || r.kind > resetReceived {
+	if r.kind < stateChanged || r.kind > resetSent {
 		return record{}, fmt.Errorf("a record of unknown kind %d", r.kind)
 	}
 	if !r.possible() {
@@ -74,6 +78,18 @@ func decode(b []byte) (record, error) {
 	return r, nil
 }
 
+// reset is the event of an RST. reasons are the kernel's words for its numbers.
+func (r *record) reset(reasons map[uint8]string) journal.Event {
+	e := journal.Reset{Sent: r.kind == resetSent, Cookie: r.cookie, Local: r.local, Remote: r.remote, Reason: reasons[r.reason]}
+	if r.from != none {
+		e.State = stateName(r.from)
+	}
+	if !e.Sent {
+		e.Reason = "" // that is the sender's
+	}
+	return journal.Event{T: r.time, Kind: journal.KindReset, Reset: &e}
+}
+
 // possible reports whether a record of this kind can have these states.
 func (r *record) possible() bool {
 	switch r.kind {
@@ -82,6 +98,8 @@ func (r *record) possible() bool {
 		return from != to && r.from != none && r.to != none && from != "" && to != ""
 	case resetReceived:
 		return r.from == r.to && r.from != none && stateName(r.from) != ""
+	case resetSent:
+		return r.from == r.to && stateName(r.from) != ""
 	case waitStarted, waitCancelled, waitExpired, waitSegment:
 		return r.from == r.to && (r.to == finWait2 || r.to == timeWait)
 	}
@@ -89,7 +107,8 @@ func (r *record) possible() bool {
 }
 
 // The kernel's numbers for TCP states (net/tcp_states.h). none is that of a
-// record about a request socket, which is always SYN_RECV.
+// record about a request socket, which is always SYN_RECV, and of one about no
+// socket at all.
 const (
 	none        = 0
 	established = 1

@@ -1,6 +1,7 @@
 // Package trace is the exact layer: every change of a TCP socket's state, told
 // by the kernel at the moment it happens, the birth and end of TIME_WAIT and of
-// handshakes included.
+// handshakes included; every RST that a host sends or a socket takes; and, when
+// asked, what the kernel's memory holds of the sockets on a port.
 //
 // It assumes Linux 5.14 or newer with BTF, and CAP_BPF, CAP_PERFMON and
 // CAP_SYSLOG outside any user namespace; Open tries that for real, and where it is
@@ -13,10 +14,13 @@
 package trace
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -35,7 +39,10 @@ type Tracer struct {
 	epoch         int64 // CLOCK_MONOTONIC at 0 of the journal's clock, ns
 	tick          int64
 	blind         bool
+	reasons       map[uint8]string // why an RST is sent, in the kernel's words
+	limits        []string         // what this kernel does not tell
 	links         []link.Link
+	bindings      *link.Iter // nil where the kernel has no such iterator
 	watched, lost *ebpf.Map
 
 	mu     sync.Mutex
@@ -53,6 +60,7 @@ type Host struct {
 	// Guarded by the tracer's mutex.
 	tracker *tracker
 	waiting []transition
+	resets  []journal.Event
 	lost    uint64 // told so far
 	broken  int    // records that could not be decoded, not told yet
 }
@@ -62,6 +70,9 @@ func (t *Tracer) Close() error {
 	var errs []error
 	for _, l := range t.links {
 		errs = append(errs, l.Close())
+	}
+	if t.bindings != nil {
+		errs = append(errs, t.bindings.Close())
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -109,7 +120,7 @@ func (t *Tracer) Run(ctx context.Context) {
 		}
 		var some []*Host
 		for _, h := range t.hosts {
-			if len(h.waiting) > 0 {
+			if len(h.waiting)+len(h.resets) > 0 {
 				some = append(some, h)
 			}
 		}
@@ -140,12 +151,16 @@ func (t *Tracer) drain() (some bool) {
 		case h != nil: // nil: its lab is over
 			r.time -= t.epoch
 			h.waiting = append(h.waiting, h.tracker.add(r)...)
+			if r.kind == resetReceived || r.kind == resetSent {
+				h.resets = append(h.resets, r.reset(t.reasons))
+			}
 		}
 	}
 	return some
 }
 
-// Take returns the transitions that have been recognised and not yet been taken.
+// Take returns the transitions and resets that have been recognised and not yet
+// been taken.
 func (h *Host) Take() []journal.Event {
 	h.tracer.mu.Lock()
 	defer h.tracer.mu.Unlock()
@@ -160,12 +175,14 @@ func (h *Host) take() []journal.Event {
 		s := w.State
 		events = append(events, journal.Event{T: w.t, Kind: journal.KindState, State: &s})
 	}
-	h.waiting = h.waiting[:0]
+	events = append(events, h.resets...)
+	slices.SortStableFunc(events, func(a, b journal.Event) int { return cmp.Compare(a.T, b.T) })
+	h.waiting, h.resets = h.waiting[:0], h.resets[:0]
 	return events
 }
 
-// Flush returns, beside what Take does, every transition that the kernel made
-// before the call, and the number of those that it could not hand over since the
+// Flush returns, beside what Take does, every transition and reset that the kernel
+// made before the call, and the number of those that it could not hand over since the
 // last Flush. It calls table for the host's whole socket table if something is open
 // that only the table can tell, such as the port of a socket in SYN_SENT; without
 // a table that stays open.
@@ -212,9 +229,4 @@ func (h *Host) Close() error {
 }
 
 // Describe says what the layer cannot see on this kernel, empty if it sees all.
-func (t *Tracer) Describe() string {
-	if t.blind {
-		return "this kernel (before Linux 6.11) does not tell when a FIN_WAIT2 that no process holds becomes TIME_WAIT, unless its timer changes: it is then seen in the next socket table"
-	}
-	return ""
-}
+func (t *Tracer) Describe() string { return strings.Join(t.limits, "; ") }
