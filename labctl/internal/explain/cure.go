@@ -9,7 +9,7 @@ import (
 
 // options says which options the sockets had that decide, by the rule, whether
 // they may share the port.
-func (x *Explanation) options(call journal.Event, mine socket) {
+func (x *Explanation) options(call, table journal.Event, mine socket) {
 	var texts []string
 	rest := map[string][]int{} // text -> events
 	count := map[string]int{}
@@ -21,6 +21,9 @@ func (x *Explanation) options(call journal.Event, mine socket) {
 			}
 			count[text]++
 			rest[text] = append(rest[text], h.Facts...)
+			if h.Kernel {
+				rest[text] = append(rest[text], table.N)
+			}
 		}
 	}
 	for _, key := range texts {
@@ -42,7 +45,7 @@ func relations(mine socket, h *Holder) []string {
 	listens := old.state == "LISTEN"
 	switch {
 	case !listens:
-		texts = append(texts, relation("SO_REUSEADDR", mine.reuseAddr, old.reuseAddr))
+		texts = append(texts, relation("SO_REUSEADDR", mine.reuseAddr, old.reuseAddr)+h.held("skc_reuse", h.ReuseAddr, func(b *journal.Bucket) int { return b.FastReuse }))
 	case isTrue(mine.reuseAddr) && isTrue(old.reuseAddr):
 		texts = append(texts, "both sockets had SO_REUSEADDR, which does not help while one listens")
 	}
@@ -53,9 +56,27 @@ func relations(mine socket, h *Holder) []string {
 	case both:
 		texts = append(texts, "both sockets had SO_REUSEPORT, but whether of one user is unknown")
 	case listens || isTrue(mine.reusePort) || isTrue(old.reusePort):
-		texts = append(texts, relation("SO_REUSEPORT", mine.reusePort, old.reusePort))
+		texts = append(texts, relation("SO_REUSEPORT", mine.reusePort, old.reusePort)+h.held("skc_reuseport", h.ReusePort, func(b *journal.Bucket) int { return b.FastReusePort }))
 	}
 	return texts
+}
+
+// held are an option of the holder and the mark of its port's bucket as the kernel's
+// memory has them, " (kernel: skc_reuse 0, fastreuse 0)"; nothing if they were not
+// read there.
+func (h *Holder) held(field string, value *bool, mark func(*journal.Bucket) int) string {
+	if !h.Kernel {
+		return ""
+	}
+	bit := 0
+	if isTrue(value) {
+		bit = 1
+	}
+	text := fmt.Sprintf(" (kernel: the old socket's %s %d", field, bit)
+	if b := h.Socket.Bucket; b != nil {
+		text += fmt.Sprintf(", the port's fast%s %d", strings.TrimPrefix(field, "skc_"), mark(b))
+	}
+	return text + ")"
 }
 
 func relation(name string, new, old *bool) string {

@@ -25,6 +25,9 @@ type Holder struct {
 	ReuseAddr *bool
 	ReusePort *bool
 	V6Only    *bool
+	// Kernel says that the options were read in the kernel's own memory, with
+	// the table (Socket.ReuseAddr and the fields after it).
+	Kernel bool
 	// Program is the program that created or accepted the socket, or whose
 	// listener completed its handshake; empty if no event tells.
 	Program string

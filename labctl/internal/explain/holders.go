@@ -106,6 +106,9 @@ func (l *lab) holder(on string, row journal.Socket) Holder {
 	} else {
 		l.inherit(on, row, &h)
 	}
+	if row.ReuseAddr != nil && row.ReusePort != nil {
+		h.ReuseAddr, h.ReusePort, h.Kernel, h.Facts = row.ReuseAddr, row.ReusePort, true, nil
+	}
 	h.First, h.Closing = l.closedFirst(on, row, s)
 	return h
 }

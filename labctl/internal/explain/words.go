@@ -55,7 +55,7 @@ func (l *lab) inUse(x *Explanation, call, table journal.Event, mine socket) {
 	x.say("held by "+x.held(), call.N, table.N)
 	x.owner()
 	x.closing(table.N)
-	x.options(call, mine)
+	x.options(call, table, mine)
 	x.Fix = x.cure(mine)
 }
 

@@ -371,8 +371,8 @@ type Socket struct {
 // Bucket is what all sockets bound to one port of a host share in the kernel
 // (struct inet_bind_bucket).
 type Bucket struct {
-	// FastReuse is above 0 while all of them have SO_REUSEADDR and none listens,
-	// so that a bind with it is allowed at a glance.
+	// FastReuse is above 0 while all of them came with SO_REUSEADDR and none has
+	// listened, so that a bind with it is allowed at a glance.
 	FastReuse int `json:"fastreuse"`
 	// FastReusePort is not 0 while all of them have SO_REUSEPORT, and UID whose
 	// they are then.

@@ -92,6 +92,8 @@ func (b *builder) meet(e *journal.Event) {
 		if i := b.socket(e, e.State.Cookie); i >= 0 {
 			b.ladder.Sockets[i].traced = true
 		}
+	case e.Reset != nil:
+		b.ofReset(e)
 	case e.Segment != nil:
 		b.traffic.add(e)
 	}
@@ -199,6 +201,8 @@ func (b *builder) row(m moment) {
 		if b.table(m, host); len(b.ladder.Rows) == rows {
 			b.looks++
 		}
+	case e.Reset != nil:
+		b.reset(m, host)
 	case e.Segment != nil:
 		b.segment(m, host)
 	case e.Change != nil:

@@ -122,6 +122,7 @@ const (
 	HostRow                // a link or setting is changed
 	FoldRow                // time in which nothing happened
 	NoteRow                // a remark, a loss, the lab's end
+	ResetRow               // a host sends an RST, or a socket takes one
 )
 
 // Row is one line of the picture.

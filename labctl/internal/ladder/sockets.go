@@ -40,6 +40,8 @@ func (b *builder) socket(e *journal.Event, cookie uint64) int {
 		b.ends(i, e.Syscall.Socket.Local, e.Syscall.Socket.Remote)
 	case e.State != nil:
 		b.ends(i, e.State.Local, e.State.Remote)
+	case e.Reset != nil && e.Reset.State != "LISTEN": // whose ends are of no connection
+		b.ends(i, e.Reset.Local, e.Reset.Remote)
 	}
 	return i
 }

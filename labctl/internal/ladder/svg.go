@@ -277,7 +277,8 @@ func attribute(sockets, more []int) string {
 	return fmt.Sprintf(` data-s="%s"`, strings.Join(names, " "))
 }
 
-var kindClass = [...]string{"step", "call", "proc", "out", "change", "look", "holder", "seg", "seg", "host", "fold", "note"}
+var kindClass = [...]string{StepRow: "step", CallRow: "call", ProcessRow: "proc", OutputRow: "out", StateRow: "change", LookRow: "look",
+	HolderRow: "holder", SegmentRow: "seg", ArriveRow: "seg", HostRow: "host", FoldRow: "fold", NoteRow: "note", ResetRow: "reset"}
 
 func (d *drawing) row(i int) {
 	r := &d.Rows[i]
@@ -356,7 +357,7 @@ func (d *drawing) label(r *Row, y float64) {
 			d.printf(`<circle class="mark" cx="%s" cy="%s" r="4"/>`, num(target), num(y))
 		case StateRow:
 			d.printf(`<circle class="turn" cx="%s" cy="%s" r="3"/>`, num(target), num(y))
-		case ProcessRow, LookRow, HolderRow:
+		case ProcessRow, LookRow, HolderRow, ResetRow:
 			d.printf(`<rect class="mark" x="%s" y="%s" width="6" height="6"/>`, num(target-3), num(y-3))
 		}
 	}

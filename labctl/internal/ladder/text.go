@@ -132,7 +132,7 @@ func (t *textLadder) row(r *Row) {
 	switch {
 	case r.Bad && r.Kind == CallRow:
 		text = "✗ " + text
-	case r.Kind == StateRow || r.Kind == LookRow:
+	case r.Kind == StateRow || r.Kind == LookRow || r.Kind == ResetRow:
 		text = "  " + text
 	case r.Kind == OutputRow:
 		text = "| " + text

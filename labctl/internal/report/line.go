@@ -59,6 +59,8 @@ func text(e journal.Event) string {
 		return segmentText(e.Segment)
 	case e.State != nil:
 		return stateText(e.State)
+	case e.Reset != nil:
+		return resetText(e.Reset)
 	case e.Loss != nil:
 		return lossText(e.Loss)
 	case e.Note != nil:

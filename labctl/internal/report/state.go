@@ -40,6 +40,29 @@ func stateText(s *journal.State) string {
 	return text
 }
 
+// resetText says what the kernel did with an RST, as in "192.168.44.144:12500 ->
+// 192.168.44.145:40112 sends an RST (NO_SOCKET), there is no socket".
+func resetText(r *journal.Reset) string {
+	text := r.Local.String()
+	if r.Remote.IsValid() {
+		text += " -> " + r.Remote.String()
+	}
+	if !r.Sent {
+		return text + " takes an RST in " + r.State
+	}
+	text += " sends an RST"
+	if r.Reason != "" {
+		text += " (" + r.Reason + ")"
+	}
+	switch r.State {
+	case "":
+		return text + ", there is no socket"
+	case "CLOSE":
+		return text + ", the socket being closed"
+	}
+	return text + " in " + r.State
+}
+
 // lossText says what is missing.
 func lossText(l *journal.Loss) string {
 	return fmt.Sprintf("%s of the observer %s are lost", count(l.Count, "event"), l.Observer)

@@ -32,3 +32,24 @@ func TestStateText(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+func TestResetText(t *testing.T) {
+	local, remote := netip.MustParseAddrPort("192.168.44.144:12500"), netip.MustParseAddrPort("192.168.44.145:40112")
+	for _, c := range []struct {
+		reset journal.Reset
+		want  string
+	}{
+		{journal.Reset{Sent: true, Local: local, Remote: remote, Reason: "NO_SOCKET"},
+			"192.168.44.144:12500 -> 192.168.44.145:40112 sends an RST (NO_SOCKET), there is no socket"},
+		{journal.Reset{Sent: true, Local: local, Remote: remote, Cookie: 7, State: "CLOSE"},
+			"192.168.44.144:12500 -> 192.168.44.145:40112 sends an RST, the socket being closed"},
+		{journal.Reset{Sent: true, Local: local, Remote: remote, Cookie: 7, State: "LISTEN", Reason: "TCP_FLAGS"},
+			"192.168.44.144:12500 -> 192.168.44.145:40112 sends an RST (TCP_FLAGS) in LISTEN"},
+		{journal.Reset{Local: remote, Remote: local, Cookie: 9, State: "SYN_SENT"},
+			"192.168.44.145:40112 -> 192.168.44.144:12500 takes an RST in SYN_SENT"},
+	} {
+		if got := text(journal.Event{Kind: journal.KindReset, Reset: &c.reset}); got != c.want {
+			t.Errorf("%s\nwant %s", got, c.want)
+		}
+	}
+}
