@@ -112,7 +112,7 @@ scenario, 3 the lab could not be set up here, 130 interrupted.`,
 		return fmt.Errorf("%s; see %s --help", said, cmd.CommandPath())
 	})
 	root.AddCommand(a.run(), a.validate(), a.list(), a.explain(), a.report(), a.rerun(),
-		a.server(), a.client(), a.watch(), a.doctor(), a.schema(), a.version())
+		a.server(), a.client(), a.why(), a.watch(), a.doctor(), a.schema(), a.version())
 	return root
 }
 

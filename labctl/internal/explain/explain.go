@@ -2,10 +2,13 @@
 // held the port, and by which part of the rule.
 //
 // It reads a run's journal event by event and is pure: the same events give
-// the same words. It never predicts. The holders of a port come from the
+// the same words. An explanation never predicts: the holders of a port come from the
 // socket table that was read right after the refused call; the rule only sorts
 // that table. Every clause of an explanation names the events that it rests
 // on, and where no event tells it says "unknown".
+//
+// What a bind would get that nobody has made yet is asked of the same rule, over
+// the sockets that a machine shows (Port).
 package explain
 
 import (

@@ -23,6 +23,7 @@ const (
 // query is one question to the kernel.
 type query struct {
 	family        uint8
+	udp           bool
 	flags         uint16 // NLM_F_DUMP for all that fit, 0 for exactly one
 	states        uint32 // by state number; matters to dumps alone
 	local, remote netip.AddrPort
@@ -40,6 +41,9 @@ func (q query) encode(seq uint32) []byte {
 	r := b[headerLen:]
 	r[0] = q.family
 	r[1] = unix.IPPROTO_TCP
+	if q.udp {
+		r[1] = unix.IPPROTO_UDP
+	}
 	binary.NativeEndian.PutUint32(r[4:], q.states)
 	binary.BigEndian.PutUint16(r[8:], q.local.Port())
 	binary.BigEndian.PutUint16(r[10:], q.remote.Port())

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -47,6 +48,43 @@ const attempts = 3
 // out whether this kernel lists bound sockets it binds one there, to a port
 // that the kernel chooses, looks for it, and closes it.
 func Open() (*Conn, error) {
+	c, err := open()
+	if err != nil {
+		return nil, err
+	}
+	listed, err := c.listsBound()
+	if err != nil {
+		c.Close()
+		return nil, err
+	}
+	c.lists(listed)
+	return c, nil
+}
+
+// OpenPassive is Open for a namespace that is not ours to bind in: whether the
+// kernel lists bound sockets is told by its release, 6.8 or later.
+func OpenPassive() (*Conn, error) {
+	c, err := open()
+	if err != nil {
+		return nil, err
+	}
+	var u unix.Utsname
+	var major, minor int
+	if unix.Uname(&u) == nil {
+		fmt.Sscanf(unix.ByteSliceToString(u.Release[:]), "%d.%d", &major, &minor) // what cannot be read is an old kernel
+	}
+	c.lists(major > 6 || major == 6 && minor >= 8)
+	return c, nil
+}
+
+// lists notes whether bound sockets are listed.
+func (c *Conn) lists(bound bool) {
+	if !bound {
+		c.unlisted = []string{stateNames[stateBoundQuery]}
+	}
+}
+
+func open() (*Conn, error) {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_SOCK_DIAG)
 	if err != nil {
 		return nil, fmt.Errorf("open a socket for the kernel's socket tables (NETLINK_SOCK_DIAG): %w", err)
@@ -56,14 +94,6 @@ func Open() (*Conn, error) {
 	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tv); err != nil {
 		c.Close()
 		return nil, fmt.Errorf("set up the socket for the kernel's socket tables: %w", err)
-	}
-	listed, err := c.listsBound()
-	if err != nil {
-		c.Close()
-		return nil, err
-	}
-	if !listed {
-		c.unlisted = []string{stateNames[stateBoundQuery]}
 	}
 	return c, nil
 }
@@ -117,6 +147,27 @@ func (c *Conn) Table(port uint16) ([]journal.Socket, error) {
 	return rows, errors.Join(errs...)
 }
 
+// UDP is Table for UDP sockets. A socket that is not connected is in the state
+// UNCONN, as ss(8) calls it.
+func (c *Conn) UDP(port uint16) ([]journal.Socket, error) {
+	var rows []journal.Socket
+	var errs []error
+	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
+		more, err := c.dump(query{family: family, udp: true, flags: unix.NLM_F_DUMP, states: allStates,
+			local: netip.AddrPortFrom(netip.Addr{}, port)})
+		for _, r := range more {
+			r.Family = "udp" + strings.TrimPrefix(r.Family, "tcp")
+			if r.State != "ESTABLISHED" {
+				r.State = "UNCONN"
+			}
+			rows = append(rows, r)
+		}
+		errs = append(errs, err)
+	}
+	slices.SortStableFunc(rows, compare)
+	return rows, errors.Join(errs...)
+}
+
 // Lookup finds the one socket with both addresses, TIME_WAIT included, without
 // walking a table. It returns ErrNotFound if there is none, or if the one that
 // is there is bound to a device (SO_BINDTODEVICE), which this query does not
@@ -153,9 +204,12 @@ func same(a, b netip.AddrPort) bool {
 // dump asks for a table and asks again while the kernel says that it changed
 // underneath.
 func (c *Conn) dump(q query) ([]journal.Socket, error) {
-	table := "IPv4"
+	table, module := "IPv4 TCP", "tcp_diag"
 	if q.family == unix.AF_INET6 {
-		table = "IPv6"
+		table = "IPv6 TCP"
+	}
+	if q.udp {
+		table, module = strings.Replace(table, "TCP", "UDP", 1), "udp_diag"
 	}
 	for try := 1; ; try++ {
 		a, err := c.ask(q)
@@ -163,13 +217,13 @@ func (c *Conn) dump(q query) ([]journal.Socket, error) {
 		case q.family == unix.AF_INET6 && (errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EAFNOSUPPORT)):
 			return nil, nil // a kernel without IPv6
 		case errors.Is(err, unix.ENOENT):
-			return nil, fmt.Errorf("read the %s TCP socket table: %w (this kernel has no INET_TCP_DIAG, or may not load the module tcp_diag)", table, err)
+			return nil, fmt.Errorf("read the %s socket table: %w (this kernel lacks the module %s, or may not load it)", table, err, module)
 		case err != nil:
-			return a.rows, fmt.Errorf("read the %s TCP socket table: %w", table, err)
+			return a.rows, fmt.Errorf("read the %s socket table: %w", table, err)
 		case !a.interrupted:
 			return a.rows, nil
 		case try == attempts:
-			return a.rows, fmt.Errorf("read the %s TCP socket table: it changed during each of %d readings, so rows may be missing", table, attempts)
+			return a.rows, fmt.Errorf("read the %s socket table: it changed during each of %d readings, so rows may be missing", table, attempts)
 		}
 	}
 }
@@ -216,7 +270,7 @@ func (c *Conn) ask(q query) (answer, error) {
 
 // order is that of a table's rows: what offers a port, then a connection's
 // life from beginning to end.
-var order = [...]string{"LISTEN", "BOUND", "CLOSE", "SYN_SENT", "SYN_RECV", "ESTABLISHED",
+var order = [...]string{"LISTEN", "BOUND", "CLOSE", "UNCONN", "SYN_SENT", "SYN_RECV", "ESTABLISHED",
 	"FIN_WAIT1", "FIN_WAIT2", "CLOSE_WAIT", "LAST_ACK", "CLOSING", "TIME_WAIT"}
 
 func compare(a, b journal.Socket) int {
