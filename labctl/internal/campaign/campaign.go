@@ -57,7 +57,10 @@ type Options struct {
 	Folder string
 	Jobs   int    // how many run side by side, at least 1
 	Labctl string // version of the program
-	Now    func() time.Time
+	Author string // who hands the report in
+	// Join, if not nil, is what the hosts of the only item are.
+	Join *sandbox.Join
+	Now  func() time.Time
 }
 
 // Run runs the items and returns an exit code: that of the worst.
@@ -128,12 +131,12 @@ func one(ctx context.Context, n int, item Item, o Options, name string, feed *fe
 		return Impossible
 	}
 	defer file.Close()
-	header := journal.Header{Version: journal.Version, Labctl: o.Labctl, Started: now.Format(time.RFC3339Nano),
+	header := journal.Header{Version: journal.Version, Labctl: o.Labctl, Author: o.Author, Started: now.Format(time.RFC3339Nano),
 		Machine: machine(), Scenario: journal.Scenario{Name: item.Name, File: item.File, Digest: item.Digest,
-			Text: item.Text, Title: item.Title, Lesson: item.Lesson, Set: item.Settings.Set, Command: item.Settings.Command}}
+			Text: item.Text, Title: item.Title, Lesson: item.Lesson, Set: item.Settings.Set, Command: item.Settings.Command, Joined: o.Join.PIDs()}}
 	began := false      // the journal has a header
 	var end journal.Lab // how the lab ended, if it did
-	runErr := sandbox.Run(ctx, scenario.Plan{Labs: item.Labs}, header, file, func(e journal.Event) {
+	runErr := sandbox.RunJoined(ctx, o.Join, scenario.Plan{Labs: item.Labs}, header, file, func(e journal.Event) {
 		began = began || e.Header != nil
 		if e.LabInfo != nil {
 			end = *e.LabInfo

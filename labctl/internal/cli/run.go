@@ -17,6 +17,7 @@ import (
 	"restartlab/labctl/internal/campaign"
 	"restartlab/labctl/internal/journal"
 	"restartlab/labctl/internal/report"
+	"restartlab/labctl/internal/sandbox"
 	"restartlab/labctl/internal/view"
 )
 
@@ -28,6 +29,8 @@ var formats = map[string]func(io.Writer, ...*report.Report) error{
 // running holds the flags that run and rerun share.
 type running struct {
 	folder, format string
+	author         string
+	join           *sandbox.Join
 	jobs           int
 	verbose        bool
 }
@@ -36,12 +39,13 @@ func (r *running) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&r.folder, "report", "", "`folder` of the report (default reports/NAME-TIME)")
 	f.StringVar(&r.format, "format", "text", "what to print: text, json, junit, tap or md")
+	f.StringVar(&r.author, "author", "", "`name` of whoever hands the report in")
 	f.BoolVarP(&r.verbose, "verbose", "v", false, "show every system call and every changed socket table")
 }
 
 func (a *app) run() *cobra.Command {
 	var r running
-	var set []string
+	var set, join []string
 	cmd := &cobra.Command{
 		Use:   "run SCENARIO... [-- COMMAND ARG...]",
 		Short: "play scenarios and report what the kernel did",
@@ -49,11 +53,17 @@ func (a *app) run() *cobra.Command {
 journal.jsonl, report.json, report.md, report.html and junit.xml.
 
 A SCENARIO is a file, a folder of files, or the name of a shipped scenario. After
--- comes a server of your own, which takes the place of the program app.`,
+-- comes a server of your own, which takes the place of the program app.
+
+With --join the hosts are not made: they are the network namespaces of processes
+that run already, such as containers. That takes root. labctl changes no link,
+address, setting or rule of theirs. An address that the scenario gives to a host
+stands for the one that the host has.`,
 		Example: `  labctl run scenarios/timewait.yaml
   labctl run timewait reuseaddr --report /tmp/lecture
   labctl run scenarios -j 16 --format junit >results.xml
-  labctl run restart --set port=8080 -- ./my-server --listen :8080`,
+  labctl run restart --set port=8080 -- ./my-server --listen :8080
+  labctl run timewait --join server=4711,client=4712 --author "Ada Lovelace"`,
 		ValidArgsFunction: completeScenarios,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			names, command := args, []string(nil)
@@ -73,14 +83,25 @@ A SCENARIO is a file, a folder of files, or the name of a shipped scenario. Afte
 			if err != nil {
 				return err
 			}
+			if len(join) > 0 {
+				if r.join, err = joined(join); err != nil {
+					return err
+				}
+				defer r.join.Close()
+				s.Joined = r.join.Addresses()
+			}
 			items, err := load(names, s)
 			if err != nil {
 				return err
+			}
+			if labs := len(items[0].Labs); r.join != nil && (len(items) > 1 || labs > 1) {
+				return errors.New("--join takes one scenario without a matrix: labs side by side on the same hosts would disturb one another")
 			}
 			return a.campaign(items, r)
 		},
 	}
 	r.flags(cmd)
+	cmd.Flags().StringSliceVar(&join, "join", nil, "`HOST=PID,...`: hosts are the network namespaces of these processes")
 	cmd.Flags().IntVarP(&r.jobs, "jobs", "j", 8, "how many scenarios run side by side")
 	cmd.Flags().StringArrayVar(&set, "set", nil, "`name=value` in place of the file's: port")
 	return cmd
@@ -113,7 +134,7 @@ func (a *app) campaign(items []campaign.Item, r running) error {
 			show.names = append(show.names, item.Name)
 		}
 	}
-	a.code = campaign.Run(ctx, items, campaign.Options{Folder: r.folder, Jobs: r.jobs, Labctl: version(), Now: time.Now}, show)
+	a.code = campaign.Run(ctx, items, campaign.Options{Folder: r.folder, Jobs: r.jobs, Labctl: version(), Author: r.author, Join: r.join, Now: time.Now}, show)
 	return written(show.close(cmp.Or(r.folder, campaign.Reports)))
 }
 

@@ -78,6 +78,8 @@ type Header struct {
 	// Rootless says that the lab ran in a user namespace, without privilege
 	// on the machine.
 	Rootless bool `json:"rootless"`
+	// Author is who handed the run in, as --author said.
+	Author string `json:"author,omitempty"`
 }
 
 // Scenario is what was run, whole, so that the run can be repeated from the
@@ -96,6 +98,9 @@ type Scenario struct {
 	// Command is the user's own server, given after --, in place of the
 	// program app.
 	Command []string `json:"command,omitempty"`
+	// Joined are the hosts that were there before the run (--join): the
+	// processes whose network namespaces they are, by host.
+	Joined map[string]int `json:"joined,omitempty"`
 }
 
 // Axis is one axis of a matrix: its name and the names of its values.

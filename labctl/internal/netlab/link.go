@@ -60,15 +60,26 @@ func makeLink(a, b end, ns int) request {
 // offload (netdev_fix_features). A capture then sees what a wire would carry.
 // Any socket of the namespace will do for the ioctl.
 func (s *socket) offloadOff(e end) error {
-	value := struct{ command, data uint32 }{unix.ETHTOOL_STXCSUM, 0} // struct ethtool_value
+	value := ethtoolValue{unix.ETHTOOL_STXCSUM, 0}
+	if err := ethtool(s.fd, e.name, unsafe.Pointer(&value)); err != nil {
+		return fmt.Errorf("switch the checksum offload of %s off: %w", e, err)
+	}
+	return nil
+}
+
+// ethtoolValue is struct ethtool_value.
+type ethtoolValue struct{ command, data uint32 }
+
+// ethtool asks the interface of that name for what the value says.
+func ethtool(fd int, name string, value unsafe.Pointer) error {
 	request := struct {
 		name [unix.IFNAMSIZ]byte
 		data unsafe.Pointer
 		_    [24 - unsafe.Sizeof(uintptr(0))]byte
-	}{data: unsafe.Pointer(&value)} // struct ifreq
-	copy(request.name[:], e.name)
-	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(s.fd), unix.SIOCETHTOOL, uintptr(unsafe.Pointer(&request))); errno != 0 {
-		return fmt.Errorf("switch the checksum offload of %s off: %w", e, errno)
+	}{data: value} // struct ifreq
+	copy(request.name[:], name)
+	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.SIOCETHTOOL, uintptr(unsafe.Pointer(&request))); errno != 0 {
+		return errno
 	}
 	return nil
 }

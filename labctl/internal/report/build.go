@@ -42,8 +42,8 @@ func Build(events []journal.Event) (*Report, error) {
 func newReport(h *journal.Header) *Report {
 	s, m := h.Scenario, h.Machine
 	return &Report{
-		Schema: SchemaVersion, Verdict: journal.Incomplete,
-		Scenario: Scenario{Name: s.Name, File: s.File, Digest: s.Digest, Title: s.Title, Lesson: s.Lesson, Set: s.Set, Command: s.Command},
+		Schema: SchemaVersion, Author: h.Author, Verdict: journal.Incomplete,
+		Scenario: Scenario{Name: s.Name, File: s.File, Digest: s.Digest, Title: s.Title, Lesson: s.Lesson, Set: s.Set, Command: s.Command, Joined: s.Joined},
 		Environment: Environment{Kernel: m.Kernel, KernelBuild: m.KernelBuild, Arch: m.Arch, HZ: m.HZ, CPUs: m.CPUs, OS: m.OS,
 			Labctl: h.Labctl, Rootless: h.Rootless, Started: h.Started, Sysctls: map[string]map[string]string{}, Hosts: []Host{}},
 		Steps: []Step{}, Binds: []Bind{}, Sockets: []Table{}, Processes: []Process{}, Events: []Event{}, Notes: []Note{},

@@ -206,6 +206,9 @@ func (r *Report) facts() []string {
 			facts = append(facts, clean(text))
 		}
 	}
+	if r.Author != "" {
+		add("by " + r.Author)
+	}
 	for _, h := range e.Hosts {
 		var addresses []string
 		for _, a := range h.Addresses {

@@ -231,6 +231,7 @@ func (r *Report) environment() [][2]string {
 			rows = append(rows, [2]string{name, value})
 		}
 	}
+	add("author", r.Author)
 	add("kernel", strings.TrimSpace(e.Kernel+" "+e.KernelBuild))
 	add("machine", fmt.Sprintf("%s, %s", e.Arch, count(e.CPUs, "CPU")))
 	if e.HZ != 0 {
@@ -248,13 +249,21 @@ func (r *Report) environment() [][2]string {
 	add("scenario", r.Scenario.Name+", "+r.Scenario.File)
 	add("digest", r.Scenario.Digest)
 	for _, h := range e.Hosts {
-		add("host "+h.Name, strings.TrimPrefix(h.Interface+" "+strings.Join(h.Addresses, ", "), " "))
+		add("host "+h.Name, strings.TrimPrefix(h.Interface+" "+strings.Join(h.Addresses, ", "), " ")+r.origin(h.Name))
 		sysctls := e.Sysctls[h.Name]
 		for _, name := range slices.Sorted(maps.Keys(sysctls)) {
 			add(h.Name+": "+name, strings.Join(strings.Fields(sysctls[name]), " "))
 		}
 	}
 	return rows
+}
+
+// origin says of a host that was there before what it is.
+func (r *Report) origin(host string) string {
+	if pid, joined := r.Scenario.Joined[host]; joined {
+		return fmt.Sprintf(" (the network namespace of process %d, joined)", pid)
+	}
+	return ""
 }
 
 // recorded says what the report knows of, and of what not all.

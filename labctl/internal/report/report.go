@@ -27,6 +27,8 @@ type Report struct {
 	// Schema is the version of this format: 1.
 	Schema   int      `json:"schema"`
 	Scenario Scenario `json:"scenario"`
+	// Author is who handed the run in, as --author said.
+	Author string `json:"author,omitempty"`
 	// Verdict is pass, fail (an expectation did not hold), error (the lab
 	// could not do its work) or incomplete (interrupted or killed).
 	Verdict journal.Verdict `json:"verdict"`
@@ -67,6 +69,9 @@ type Scenario struct {
 	Set map[string]string `json:"set,omitempty"`
 	// Command is the user's own server, given in place of the program app.
 	Command []string `json:"command,omitempty"`
+	// Joined are the hosts that were there before the run, as --join said:
+	// the processes whose network namespaces they are, by host.
+	Joined map[string]int `json:"joined,omitempty"`
 }
 
 // Environment is what the run depended on.

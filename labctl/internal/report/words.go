@@ -366,6 +366,9 @@ func (r *Report) again() string {
 	for _, name := range slices.Sorted(maps.Keys(s.Set)) {
 		words = append(words, "--set", name+"="+s.Set[name])
 	}
+	if len(s.Joined) > 0 {
+		words = append(words, "--join", joinArgument(s.Joined))
+	}
 	if len(s.Command) > 0 {
 		words = append(append(words, "--"), s.Command...)
 	}
@@ -373,6 +376,15 @@ func (r *Report) again() string {
 		words[i] = shell(w)
 	}
 	return strings.Join(words, " ")
+}
+
+// joinArgument is what --join was given.
+func joinArgument(joined map[string]int) string {
+	var pairs []string
+	for _, host := range slices.Sorted(maps.Keys(joined)) {
+		pairs = append(pairs, fmt.Sprintf("%s=%d", host, joined[host]))
+	}
+	return strings.Join(pairs, ",")
 }
 
 // shell quotes a word for sh if it needs it.

@@ -34,12 +34,16 @@ import (
 const (
 	ControlFD = 3 // JSON lines in: Control
 	JournalFD = 4 // JSON lines out: journal.Event
+	ExtraFD   = 5 // and on: what Control says
 )
 
 // Control is one line of the control stream. The first carries the plan. When
 // the stream ends the outside is gone, and so must the inside be.
 type Control struct {
-	Plan   *scenario.Plan `json:"plan,omitempty"`
+	Plan *scenario.Plan `json:"plan,omitempty"`
+	// Joined, beside a plan, are the descriptors of the network namespaces that
+	// its hosts are, by host. Without it the hosts are made.
+	Joined map[string]int `json:"joined,omitempty"`
 	Cancel bool           `json:"cancel,omitempty"` // stop where you are, and say so
 	// Examine, in place of a plan, asks what this machine can do: JSON lines
 	// of Finding come out in place of a journal.
@@ -65,6 +69,7 @@ func Main() int {
 	in := &inside{
 		clock:   journal.Since(start),
 		epoch:   start,
+		joined:  first.Joined,
 		journal: journal.NewWriter(out, 2),
 	}
 	defaultSignals()
@@ -104,6 +109,7 @@ type inside struct {
 	epoch   int64 // CLOCK_MONOTONIC at the run's start, ns
 	clock   journal.Clock
 	journal *journal.Writer
+	joined  map[string]int // as in Control
 	poller  *poller
 	// observer reads the captures of all labs.
 	observer *capture.Observer

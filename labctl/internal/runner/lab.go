@@ -68,9 +68,9 @@ func (in *inside) run(ctx context.Context, plan scenario.Lab) {
 
 // up builds the hosts and journals what they are.
 func (l *lab) up() error {
-	network, err := netlab.New(l.plan.Hosts)
+	network, err := l.hosts()
 	if err != nil {
-		return fmt.Errorf("build the lab's hosts: %w", err)
+		return err
 	}
 	l.network = network
 	for _, note := range network.Notes() {
@@ -91,7 +91,19 @@ func (l *lab) up() error {
 		l.record(journal.Event{Kind: journal.KindHost, Host: h.Name, Change: &journal.Change{
 			What: "up", Interface: host.Interface(), Addresses: host.Addresses(), Sysctls: sysctls, Segments: captured}})
 	}
+	l.tellOfBefore()
 	return l.watchHosts()
+}
+
+// hosts makes the hosts, or takes those that were there before.
+func (l *lab) hosts() (network *netlab.Network, err error) {
+	if l.joined != nil {
+		return netlab.Join(l.plan.Hosts, l.joined)
+	}
+	if network, err = netlab.New(l.plan.Hosts); err != nil {
+		return nil, fmt.Errorf("build the lab's hosts: %w", err)
+	}
+	return network, nil
 }
 
 // telling are the settings that decide what becomes of a port, recorded of every
@@ -345,6 +357,7 @@ func (l *lab) readTable(host string, port uint16) ([]journal.Socket, error) {
 // emitTable journals a table as it was read. mu is held.
 func (l *lab) emitTable(host string, t *journal.Sockets, err error) {
 	t.Unlisted = l.diag[host].Unlisted()
+	t.Rows = l.ownRows(t.Rows)
 	if err != nil {
 		t.Error = err.Error()
 	}

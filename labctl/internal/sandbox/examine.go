@@ -25,7 +25,7 @@ func Examine() ([]runner.Finding, error) {
 	}
 	findings = append(findings, how)
 
-	in, err := start(rootless, "inside")
+	in, err := start(rootless, nil, "inside")
 	if err != nil {
 		why, _, _ := strings.Cut(err.Error(), "\n")
 		return append(findings, runner.Finding{What: "namespaces", Why: why}), err

@@ -38,9 +38,14 @@ import (
 // The error is nil when the inside has told all in the journal, whatever its
 // verdict; a *Refused when this machine does not allow labs.
 func Run(ctx context.Context, plan scenario.Plan, header journal.Header, out io.Writer, see func(journal.Event)) error {
+	return RunJoined(ctx, nil, plan, header, out, see)
+}
+
+// RunJoined is Run with hosts that were there before, nil for hosts of its own.
+func RunJoined(ctx context.Context, join *Join, plan scenario.Plan, header journal.Header, out io.Writer, see func(journal.Event)) error {
 	rootless := !privileged()
 	header.Rootless = rootless
-	in, err := start(rootless, "inside")
+	in, err := start(rootless, join.files(), "inside")
 	if err != nil {
 		return err
 	}
@@ -56,7 +61,7 @@ func Run(ctx context.Context, plan scenario.Plan, header journal.Header, out io.
 	see(first)
 
 	told := make(chan error, 1)
-	go func() { told <- in.tell(runner.Control{Plan: &plan}) }()
+	go func() { told <- in.tell(runner.Control{Plan: &plan, Joined: join.descriptors()}) }()
 	stop := context.AfterFunc(ctx, func() {
 		in.tell(runner.Control{Cancel: true}) // a failure means that it has ended
 		grace := time.NewTimer(cancelGrace)   // it answers within its own deadlines, or not at all
@@ -108,8 +113,9 @@ type insider struct {
 // start runs this program again as PID 1 of new namespaces. With rootless it
 // makes a user namespace first, in which it keeps its own identity and holds
 // the capabilities that labs need: programs see the user that they belong to,
-// and a chown to root fails as it does outside.
-func start(rootless bool, argv ...string) (*insider, error) {
+// and a chown to root fails as it does outside. It inherits the extra files as
+// descriptors from runner.ExtraFD on.
+func start(rootless bool, extra []*os.File, argv ...string) (*insider, error) {
 	control, journalPipe, stray, err := pipes()
 	if err != nil {
 		return nil, err
@@ -132,6 +138,9 @@ func start(rootless bool, argv ...string) (*insider, error) {
 			Setsid:     true, // Ctrl-C at the terminal is for the outside alone
 			Pdeathsig:  unix.SIGKILL,
 		},
+	}
+	for _, f := range extra {
+		attr.Files = append(attr.Files, f.Fd())
 	}
 	if rootless {
 		attr.Sys.Cloneflags |= unix.CLONE_NEWUSER

@@ -24,6 +24,8 @@ type compiler struct {
 	// names holds where each name of a host or program was declared; nil for
 	// a default host.
 	names map[string]*yaml.Node
+	// standins are, on joined hosts, the addresses found for those of the file.
+	standins map[netip.Addr]standin
 }
 
 // compile fills c.lab. It may be relied on only if no problem was told.
@@ -36,6 +38,7 @@ func (c *compiler) compile() {
 	c.lab.Port = portOr(c.file.Port, DefaultPort)
 	c.set()
 	c.hosts()
+	c.takeOver()
 	c.compilePrograms()
 	c.replaceApp()
 	c.compileSteps()
@@ -241,7 +244,7 @@ func (c *compiler) address(s *str) netip.Addr {
 	case a.IsMulticast():
 		c.wrong(s, s.node, "%s is a multicast address; TCP has none", s.V)
 	default:
-		return a
+		return c.found(a, s)
 	}
 	return netip.Addr{}
 }

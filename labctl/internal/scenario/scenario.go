@@ -16,6 +16,7 @@ package scenario
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"net/netip"
 
 	"go.yaml.in/yaml/v4"
 
@@ -43,6 +44,10 @@ type Settings struct {
 	// Command, if not empty, takes the place of the program named app, as an
 	// exec that is ready when the file's port listens.
 	Command []string
+	// Joined, if not nil, are the addresses of hosts that were there before, by
+	// host: they take the place of those that the file gives them, and nothing
+	// may change on them.
+	Joined map[string][]netip.Prefix
 }
 
 // Load understands a scenario. The file's name is used in messages only. The

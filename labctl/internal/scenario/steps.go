@@ -169,6 +169,7 @@ func (u *unroller) step(f *stepForm) {
 		u.wrong(f, verbs[1].key, "a step has one verb, and %s stands in line %d already; begin a new step with -", verbs[0].key.Value, verbs[0].key.Line)
 		return
 	}
+	u.unchanging(verbs[0], f)
 	s := Step{Verb: verbs[0].key.Value, Title: f.Title.value(), Line: f.node.Line, Within: defaultWithin}
 	if f.Within != nil && !f.Within.bad {
 		if s.Within = f.Within.V; s.Within == 0 {

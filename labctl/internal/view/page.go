@@ -2,6 +2,7 @@ package view
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -30,6 +31,12 @@ func (p page) header(h *journal.Header) []string {
 	}
 	for _, k := range sortedKeys(h.Scenario.Set) {
 		facts = append(facts, clean(k)+"="+clean(h.Scenario.Set[k]))
+	}
+	for _, host := range slices.Sorted(maps.Keys(h.Scenario.Joined)) {
+		facts = append(facts, fmt.Sprintf("%s joined from process %d", clean(host), h.Scenario.Joined[host]))
+	}
+	if h.Author != "" {
+		facts = append(facts, "by "+clean(h.Author))
 	}
 	lines := each(p.wrap("", "", title), p.bold)
 	lines = append(lines, each(p.wrap("", "", strings.Join(facts, p.sym.dot)), p.dim)...)
