@@ -9,6 +9,8 @@ package journal
 import (
 	"encoding/json"
 	"net/netip"
+	"strconv"
+	"strings"
 )
 
 // Version is the version of the journal's format, stated in its header.
@@ -465,4 +467,18 @@ type Loss struct {
 // Note is a remark of the program about the run itself.
 type Note struct {
 	Text string `json:"text"`
+}
+
+// LabName is the name of a cell's lab: its own, and " #2" after it for the
+// second of several runs.
+func LabName(cell string, run int) string {
+	if run == 0 {
+		return cell
+	}
+	return cell + " #" + strconv.Itoa(run)
+}
+
+// CellName takes the run off the name that LabName made.
+func CellName(lab string, run int) string {
+	return strings.TrimSuffix(lab, LabName("", run))
 }
