@@ -11,13 +11,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
-	"restartlab/labctl/internal/capture"
 	"restartlab/labctl/internal/journal"
 	"restartlab/labctl/internal/report"
 	"restartlab/labctl/internal/sandbox"
@@ -46,7 +42,7 @@ type Show interface {
 	// Event is an event of the run with that number, from 0.
 	Event(run int, e journal.Event)
 	// Done is the end of a run. folder is empty when there is no report.
-	Done(run int, r *report.Report, folder string, err error)
+	Done(run int, d report.Document, folder string, err error)
 }
 
 // Options say how to run.
@@ -55,7 +51,11 @@ type Options struct {
 	// holds theirs. Empty: reports/NAME-TIME, and reports/latest points to
 	// the newest.
 	Folder string
-	Jobs   int    // how many run side by side, at least 1
+	// Jobs is how many labs may live at once, in all scenarios together; 0
+	// leaves it to the machine.
+	Jobs int
+	// Repeat is how often every lab is played; 0 or 1 is once.
+	Repeat int
 	Labctl string // version of the program
 	Author string // who hands the report in
 	// Join, if not nil, is what the hosts of the only item are.
@@ -68,7 +68,7 @@ func Run(ctx context.Context, items []Item, o Options, show Show) int {
 	feed := newFeed(show)
 	codes := make([]int, len(items))
 	names := folderNames(items)
-	turn := make(chan struct{}, max(o.Jobs, 1))
+	turn := make(chan struct{}, o.scenarios())
 	var runs sync.WaitGroup
 	for i, item := range items {
 		turn <- struct{}{}
@@ -80,6 +80,30 @@ func Run(ctx context.Context, items []Item, o Options, show Show) int {
 	runs.Wait()
 	feed.close()
 	return worst(codes)
+}
+
+// scenarios is how many insides run side by side.
+func (o Options) scenarios() int {
+	const usual = 8
+	if o.Jobs == 0 {
+		return usual
+	}
+	return o.Jobs
+}
+
+// labs are the labs to play: those of the item, each as often as asked.
+func (o Options) labs(item Item) []scenario.Lab {
+	if o.Repeat <= 1 {
+		return item.Labs
+	}
+	var labs []scenario.Lab
+	for run := 1; run <= o.Repeat; run++ {
+		for _, lab := range item.Labs {
+			lab.Run, lab.Name = run, journal.LabName(lab.Name, run)
+			labs = append(labs, lab)
+		}
+	}
+	return labs
 }
 
 // folderNames are the names of the items' folders below Options.Folder, each its
@@ -133,13 +157,13 @@ func one(ctx context.Context, n int, item Item, o Options, name string, feed *fe
 	defer file.Close()
 	header := journal.Header{Version: journal.Version, Labctl: o.Labctl, Author: o.Author, Started: now.Format(time.RFC3339Nano),
 		Machine: machine(), Scenario: journal.Scenario{Name: item.Name, File: item.File, Digest: item.Digest,
-			Text: item.Text, Title: item.Title, Lesson: item.Lesson, Set: item.Settings.Set, Command: item.Settings.Command, Joined: o.Join.PIDs()}}
-	began := false      // the journal has a header
-	var end journal.Lab // how the lab ended, if it did
-	runErr := sandbox.RunJoined(ctx, o.Join, scenario.Plan{Labs: item.Labs}, header, file, func(e journal.Event) {
+			Text: item.Text, Title: item.Title, Lesson: item.Lesson, Set: item.Settings.Set, Axes: item.Axes, Command: item.Settings.Command, Joined: o.Join.PIDs()}}
+	began := false     // the journal has a header
+	var refused string // what the machine refused to a lab
+	runErr := sandbox.RunJoined(ctx, o.Join, scenario.Plan{Labs: o.labs(item), Jobs: o.Jobs}, header, file, func(e journal.Event) {
 		began = began || e.Header != nil
-		if e.LabInfo != nil {
-			end = *e.LabInfo
+		if e.LabInfo != nil && e.LabInfo.Refused {
+			refused = e.LabInfo.Error
 		}
 		feed.event(n, e)
 	})
@@ -149,64 +173,28 @@ func one(ctx context.Context, n int, item Item, o Options, name string, feed *fe
 		return Impossible
 	}
 	_, err = file.Seek(0, io.SeekStart)
-	var r *report.Report
+	var d report.Document
 	if err == nil {
-		r, err = Render(file, folder.path)
+		d, err = Render(file, folder.path)
 	}
 	if err != nil {
-		feed.done(n, r, "", errors.Join(runErr, err))
+		feed.done(n, d, "", errors.Join(runErr, err))
 		return Impossible
 	}
 	folder.newest()
-	if runErr == nil && end.Refused {
-		runErr = sandbox.RefusedInside(end.Error)
+	if runErr == nil && refused != "" {
+		runErr = sandbox.RefusedInside(refused)
 	}
-	feed.done(n, r, folder.path, runErr)
-	switch {
+	feed.done(n, d, folder.path, runErr)
+	switch verdict := d.Outcome(); {
 	case ctx.Err() != nil:
 		return Interrupted
-	case runErr != nil || r.Verdict == journal.Error || r.Verdict == journal.Incomplete:
+	case runErr != nil:
 		return Impossible
-	case r.Verdict == journal.Fail:
+	case verdict == journal.Fail:
 		return Failed
+	case verdict != journal.Pass:
+		return Impossible
 	}
 	return OK
-}
-
-// Read builds the report of the journal in file.
-func Read(file io.Reader) (*report.Report, error) {
-	_, r, err := read(file)
-	return r, err
-}
-
-// Render writes the reports of the journal in file into the folder, and the
-// segments that it holds as CaptureFile.
-func Render(file io.Reader, folder string) (*report.Report, error) {
-	events, r, err := read(file)
-	if err != nil {
-		return nil, err
-	}
-	return r, errors.Join(report.WriteDir(folder, r), writeCapture(folder, events))
-}
-
-// read reads a journal and builds its report.
-func read(file io.Reader) ([]journal.Event, *report.Report, error) {
-	events, err := journal.ReadAll(file)
-	if err != nil {
-		return nil, nil, fmt.Errorf("read the journal: %w", err)
-	}
-	r, err := report.Build(events)
-	return events, r, err
-}
-
-// writeCapture writes CaptureFile, if segments were recorded; else one that an
-// earlier run left in the folder would be taken for this run's.
-func writeCapture(folder string, events []journal.Event) error {
-	if capture.Recorded(events) {
-		return report.WriteFile(folder, CaptureFile, func(w io.Writer) error { return capture.WritePcapng(w, events) })
-	}
-	if err := os.Remove(filepath.Join(folder, CaptureFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("remove the segments of an earlier run: %w", err)
-	}
-	return nil
 }

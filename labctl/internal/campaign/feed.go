@@ -29,8 +29,8 @@ func (f *feed) event(run int, e journal.Event) {
 	f.add(func() { f.show.Event(run, e) })
 }
 
-func (f *feed) done(run int, r *report.Report, folder string, err error) {
-	f.add(func() { f.show.Done(run, r, folder, err) })
+func (f *feed) done(run int, d report.Document, folder string, err error) {
+	f.add(func() { f.show.Done(run, d, folder, err) })
 }
 
 func (f *feed) add(show func()) {

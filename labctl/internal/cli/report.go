@@ -33,7 +33,7 @@ func openJournal(name string) (*os.File, error) {
 }
 
 func (a *app) report() *cobra.Command {
-	var folder, format, svg string
+	var folder, format, svg, lab string
 	cmd := &cobra.Command{
 		Use:   "report JOURNAL",
 		Short: "render the reports of a run again from its journal",
@@ -56,8 +56,8 @@ slide.`,
 				return err
 			}
 			defer f.Close()
-			if format != "" || svg != "" {
-				return a.one(f, format, svg)
+			if format != "" || svg != "" || lab != "" {
+				return a.one(f, format, svg, lab)
 			}
 			if folder == "" {
 				folder = filepath.Dir(f.Name())
@@ -69,36 +69,42 @@ slide.`,
 			if err != nil {
 				return fmt.Errorf("%s: %w", f.Name(), err)
 			}
-			fmt.Fprintf(a.stdout, "%s\n%s\n", r.Verdict, filepath.Join(folder, "report.html"))
+			fmt.Fprintf(a.stdout, "%s\n%s\n", r.Outcome(), filepath.Join(folder, "report.html"))
 			return nil
 		},
 	}
 	cmd.Flags().StringVar(&folder, "report", "", "`folder` of the report (default beside the journal)")
 	cmd.Flags().StringVar(&format, "format", "", "print it instead: json, junit, tap, md, text or mermaid")
+	cmd.Flags().StringVar(&lab, "cell", "", "of a run of many labs, the one of this `name` alone")
 	cmd.Flags().StringVar(&svg, "svg", "", "write the ladder alone to this `file`, - for the output")
 	return cmd
 }
 
-// pictures are the formats of a report that a run does not have.
-func pictures(format string) func(io.Writer, ...*report.Report) error {
-	switch format {
-	case "text":
-		return report.Text
-	case "mermaid":
-		return report.Mermaid
-	}
-	return formats[format]
-}
+// pictures are the formats of one lab that a run does not have.
+var pictures = map[string]func(io.Writer, ...*report.Report) error{"text": report.Text, "mermaid": report.Mermaid}
 
-// one prints a report in one format, writes its ladder to a file, or both.
-func (a *app) one(f *os.File, format, svg string) error {
-	write := pictures(format)
-	if format != "" && write == nil {
+// one prints a report in one format, writes its ladder to a file, or both. lab
+// names one lab of a study.
+func (a *app) one(f *os.File, format, svg, lab string) error {
+	if format == "" && svg == "" {
+		format = "text"
+	}
+	if format != "" && formats[format] == nil && pictures[format] == nil {
 		return fmt.Errorf("--format %s: the formats are json, junit, tap, md, text and mermaid", format)
 	}
-	r, err := campaign.Read(f)
+	var d report.Document
+	var err error
+	if lab == "" {
+		d, err = campaign.Read(f)
+	} else {
+		d, err = campaign.ReadCell(f, lab)
+	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", f.Name(), err)
+	}
+	r, single := d.(*report.Report)
+	if !single && (svg != "" || pictures[format] != nil) {
+		return fmt.Errorf("%s: this run has many labs and a picture shows one; name it with --cell, such as --cell %q", f.Name(), d.(*report.Study).Rows[0].Cell)
 	}
 	if svg == "-" {
 		if err := report.SVG(a.stdout, r); err != nil {
@@ -113,10 +119,13 @@ func (a *app) one(f *os.File, format, svg string) error {
 			return fmt.Errorf("write the ladder: %w", err)
 		}
 	}
-	if write == nil {
-		return nil
+	switch {
+	case pictures[format] != nil:
+		return written(pictures[format](a.stdout, r))
+	case formats[format] != nil:
+		return written(formats[format](a.stdout, d))
 	}
-	return written(write(a.stdout, r))
+	return nil
 }
 
 func (a *app) rerun() *cobra.Command {

@@ -22,7 +22,7 @@ import (
 )
 
 // formats are the machine formats of a run or a report.
-var formats = map[string]func(io.Writer, ...*report.Report) error{
+var formats = map[string]func(io.Writer, ...report.Document) error{
 	"json": report.JSON, "junit": report.JUnit, "tap": report.TAP, "md": report.Markdown,
 }
 
@@ -31,14 +31,18 @@ type running struct {
 	folder, format string
 	author         string
 	join           *sandbox.Join
-	jobs           int
+	jobs, repeat   int
 	verbose        bool
+	given          func(flag string) bool
 }
 
 func (r *running) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
+	r.given = f.Changed
 	f.StringVar(&r.folder, "report", "", "`folder` of the report (default reports/NAME-TIME)")
 	f.StringVar(&r.format, "format", "text", "what to print: text, json, junit, tap or md")
+	f.IntVarP(&r.jobs, "jobs", "j", 0, "how many labs may live side by side (default: what the machine bears)")
+	f.IntVar(&r.repeat, "repeat", 1, "play every lab so many times, and fail where the answers differ")
 	f.StringVar(&r.author, "author", "", "`name` of whoever hands the report in")
 	f.BoolVarP(&r.verbose, "verbose", "v", false, "show every system call and every changed socket table")
 }
@@ -73,9 +77,6 @@ stands for the one that the host has.`,
 					return errors.New("after -- comes the command that runs your server")
 				}
 			}
-			if r.jobs < 1 {
-				return fmt.Errorf("--jobs %d: at least one scenario runs at a time", r.jobs)
-			}
 			if len(names) == 0 {
 				return errors.New("name a scenario: a file, a folder, or one of labctl list")
 			}
@@ -102,7 +103,6 @@ stands for the one that the host has.`,
 	}
 	r.flags(cmd)
 	cmd.Flags().StringSliceVar(&join, "join", nil, "`HOST=PID,...`: hosts are the network namespaces of these processes")
-	cmd.Flags().IntVarP(&r.jobs, "jobs", "j", 8, "how many scenarios run side by side")
 	cmd.Flags().StringArrayVar(&set, "set", nil, "`name=value` in place of the file's: port")
 	return cmd
 }
@@ -112,6 +112,12 @@ func (a *app) campaign(items []campaign.Item, r running) error {
 	write := formats[r.format]
 	if write == nil && r.format != "text" {
 		return fmt.Errorf("--format %s: the formats are text, json, junit, tap and md", r.format)
+	}
+	if r.jobs < 1 && r.given("jobs") {
+		return fmt.Errorf("--jobs %d: at least one lab lives at a time", r.jobs)
+	}
+	if r.repeat < 1 {
+		return fmt.Errorf("--repeat %d: every lab is played at least once", r.repeat)
 	}
 	// A reader that goes away, as head does, must not end the lab: writing then
 	// fails with EPIPE.
@@ -126,7 +132,7 @@ func (a *app) campaign(items []campaign.Item, r running) error {
 	o := a.terminal(out)
 	o.Verbose = r.verbose
 	o.Animate = o.Animate && a.terminal(a.stderr).Animate
-	if len(items) == 1 {
+	if len(items) == 1 && len(items[0].Labs)*r.repeat == 1 {
 		show.single = view.New(out, o)
 	} else {
 		show.many = view.NewMany(out, o)
@@ -134,16 +140,17 @@ func (a *app) campaign(items []campaign.Item, r running) error {
 			show.names = append(show.names, item.Name)
 		}
 	}
-	a.code = campaign.Run(ctx, items, campaign.Options{Folder: r.folder, Jobs: r.jobs, Labctl: version(), Author: r.author, Join: r.join, Now: time.Now}, show)
-	return written(show.close(cmp.Or(r.folder, campaign.Reports)))
+	a.code = campaign.Run(ctx, items, campaign.Options{Folder: r.folder, Jobs: r.jobs, Repeat: r.repeat, Labctl: version(), Author: r.author, Join: r.join, Now: time.Now}, show)
+	return written(show.close(cmp.Or(r.folder, show.folder, campaign.Reports)))
 }
 
 // screen is a campaign.Show for people, and for machines beside it.
 type screen struct {
 	stderr  io.Writer
 	results io.Writer
-	write   func(io.Writer, ...*report.Report) error // nil: text alone
-	reports []*report.Report
+	write   func(io.Writer, ...report.Document) error // nil: text alone
+	reports []report.Document
+	folder  string // of the only run
 	single  *view.View
 	many    *view.Many
 	names   []string
@@ -167,7 +174,10 @@ func (s *screen) run(n int) string {
 	return s.names[n]
 }
 
-func (s *screen) Done(run int, r *report.Report, folder string, err error) {
+func (s *screen) Done(run int, r report.Document, folder string, err error) {
+	if len(s.names) == 1 {
+		s.folder = folder
+	}
 	why := ""
 	if err != nil {
 		why = strings.TrimRight(err.Error(), "\n")

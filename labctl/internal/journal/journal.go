@@ -111,20 +111,18 @@ func ReadAll(r io.Reader) ([]Event, error) {
 		if err != nil {
 			return byTime(events), err
 		}
+		b = bytes.TrimSuffix(b, []byte("\n"))
 		var e Event
-		if err := json.Unmarshal(bytes.TrimSuffix(b, []byte("\n")), &e); err != nil {
-			if line == 1 {
-				return nil, ErrNotJournal
-			}
-			return byTime(events), fmt.Errorf("line %d of the journal is damaged: %w", line, err)
-		}
 		if line == 1 {
-			if e.Kind != KindHeader || e.Header == nil {
-				return nil, ErrNotJournal
-			}
-			if e.Header.Version != Version {
-				return nil, fmt.Errorf("the journal has format %d; this labctl reads format %d", e.Header.Version, Version)
-			}
+			e, err = header(b)
+		} else if err = json.Unmarshal(b, &e); err != nil {
+			err = damaged(line, err)
+		}
+		if err != nil && line == 1 {
+			return nil, err
+		}
+		if err != nil {
+			return byTime(events), err
 		}
 		events = append(events, e)
 	}

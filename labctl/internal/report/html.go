@@ -25,7 +25,9 @@ var pageStyle string
 // HTML writes report.html: one file that loads nothing, for a screen on a wall,
 // a phone or paper. All that it may run is the ladder's script, which its policy
 // names by its digest; without it the page shows the same.
-func HTML(w io.Writer, r *Report) error {
+func HTML(w io.Writer, run Document) error { return run.html(w) }
+
+func (r *Report) html(w io.Writer) error {
 	t, err := template.New("page").Parse(pageText)
 	if err != nil {
 		return err

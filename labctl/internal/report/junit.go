@@ -46,12 +46,12 @@ type (
 	}
 )
 
-// JUnit writes junit.xml: each scenario is a suite, each step a case. What XML
-// cannot hold is made visible.
-func JUnit(w io.Writer, reports ...*Report) error {
+// JUnit writes junit.xml: each run is a suite, each step a case, or of a study
+// each cell. What XML cannot hold is made visible.
+func JUnit(w io.Writer, runs ...Document) error {
 	var all junitSuites
-	for _, r := range reports {
-		all.Suites = append(all.Suites, r.junitSuite())
+	for _, r := range runs {
+		all.Suites = append(all.Suites, r.suite())
 	}
 	if _, err := io.WriteString(w, xml.Header); err != nil {
 		return err
@@ -65,7 +65,7 @@ func JUnit(w io.Writer, reports ...*Report) error {
 	return err
 }
 
-func (r *Report) junitSuite() junitSuite {
+func (r *Report) suite() junitSuite {
 	suite := junitSuite{Name: clean(r.Scenario.Name), Time: junitTime(r.Duration), Timestamp: clean(r.Environment.Started)}
 	for _, row := range r.environment() {
 		suite.Properties = append(suite.Properties, junitProperty{clean(row[0]), clean(row[1])})
@@ -78,18 +78,22 @@ func (r *Report) junitSuite() junitSuite {
 		suite.Cases = append(suite.Cases, junitCase{Class: suite.Name, Name: "the lab", Time: junitTime(0),
 			Error: &junitMessage{Message: clean(r.headline()), Type: clean(string(r.Verdict)), Text: cleanLines(r.Error)}})
 	}
-	for _, c := range suite.Cases {
-		suite.Tests++
+	suite.count()
+	return suite
+}
+
+func (s *junitSuite) count() {
+	for _, c := range s.Cases {
+		s.Tests++
 		switch {
 		case c.Failure != nil:
-			suite.Failures++
+			s.Failures++
 		case c.Error != nil:
-			suite.Errors++
+			s.Errors++
 		case c.Skipped != nil:
-			suite.Skipped++
+			s.Skipped++
 		}
 	}
-	return suite
 }
 
 func (r *Report) junitCase(s *Step) junitCase {

@@ -13,14 +13,14 @@ import (
 )
 
 // Markdown writes report.md: to be read on a forge and, as it stands, in a
-// terminal. Several reports follow one another.
-func Markdown(w io.Writer, reports ...*Report) error {
+// terminal. Several runs follow one another.
+func Markdown(w io.Writer, runs ...Document) error {
 	m := markdown{bufio.NewWriter(w)}
-	for i, r := range reports {
+	for i, r := range runs {
 		if i > 0 {
 			m.line("")
 		}
-		m.report(r)
+		r.markdown(m)
 	}
 	return m.w.Flush()
 }

@@ -277,15 +277,20 @@ type Note struct {
 	Text string `json:"text"`
 }
 
-// JSON writes report.json; of several reports an array.
-func JSON(w io.Writer, reports ...*Report) error {
+// JSON writes report.json or, of a study, results.json; of several runs an
+// array of them.
+func JSON(w io.Writer, runs ...Document) error {
 	e := json.NewEncoder(w)
 	e.SetEscapeHTML(false)
 	e.SetIndent("", "  ")
-	if len(reports) == 1 {
-		return e.Encode(reports[0])
+	if len(runs) == 1 {
+		return e.Encode(runs[0].json())
 	}
-	return e.Encode(reports)
+	all := make([]any, len(runs))
+	for i, r := range runs {
+		all[i] = r.json()
+	}
+	return e.Encode(all)
 }
 
 // Text writes the run as a text ladder; several follow one another.

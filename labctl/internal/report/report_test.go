@@ -15,6 +15,7 @@ import (
 
 	"restartlab/labctl/internal/journal"
 	"restartlab/labctl/internal/ladder"
+	"restartlab/labctl/internal/study"
 )
 
 var update = flag.Bool("update", false, "write testdata and schema.json anew")
@@ -25,18 +26,21 @@ var journals = []string{"timewait", "failed", "killed", "error", "hostile"}
 var formats = []struct {
 	suffix string
 	write  func(io.Writer, *Report) error
-}{{".json", one(JSON)}, {".md", one(Markdown)}, {".html", HTML}, {".xml", one(JUnit)}, {".tap", one(TAP)}, {".txt", one(Text)},
+}{{".json", one(JSON)}, {".md", one(Markdown)}, {".html", whole}, {".xml", one(JUnit)}, {".tap", one(TAP)}, {".txt", one(Text)},
 	{".mmd", one(Mermaid)}, {".svg", SVG}}
 
+// whole is HTML of a report.
+func whole(w io.Writer, r *Report) error { return HTML(w, r) }
+
 // one is a format of several reports, for a single one.
-func one(write func(io.Writer, ...*Report) error) func(io.Writer, *Report) error {
-	return func(w io.Writer, r *Report) error { return write(w, r) }
+func one[D any](write func(io.Writer, ...D) error) func(io.Writer, *Report) error {
+	return func(w io.Writer, r *Report) error { return write(w, any(r).(D)) }
 }
 
 // TestSeveral writes two runs into one output of each format that can hold them.
 func TestSeveral(t *testing.T) {
 	a, b := build(t, "timewait"), build(t, "failed")
-	text := func(write func(io.Writer, ...*Report) error) string {
+	text := func(write func(io.Writer, ...Document) error) string {
 		var out bytes.Buffer
 		if err := write(&out, a, b); err != nil {
 			t.Fatal(err)
@@ -190,7 +194,7 @@ func TestHostile(t *testing.T) {
 		}
 		return b.String()
 	}
-	html := text(HTML)
+	html := text(whole)
 	if strings.Count(html, "<script>") != 1 || strings.Count(html, ladder.Script()) != 1 {
 		t.Error("the HTML holds another script than the ladder's")
 	}
@@ -271,7 +275,7 @@ func TestParts(t *testing.T) {
 func TestWriteDir(t *testing.T) {
 	dir := t.TempDir()
 	for range 2 { // the second replaces the first
-		if err := WriteDir(dir, build(t, "timewait")); err != nil {
+		if err := WriteDir(dir, build(t, "timewait"), &study.Table{}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -283,10 +287,10 @@ func TestWriteDir(t *testing.T) {
 	for _, e := range entries {
 		names = append(names, e.Name())
 	}
-	if diff := cmp.Diff([]string{"junit.xml", "report.html", "report.json", "report.md"}, names); diff != "" {
+	if diff := cmp.Diff([]string{"junit.xml", "report.html", "report.json", "report.md", "results.csv"}, names); diff != "" {
 		t.Errorf("files (-want +got):\n%s", diff)
 	}
-	if err := WriteDir(filepath.Join(dir, "missing"), build(t, "timewait")); err == nil || !strings.Contains(err.Error(), "report.json") {
+	if err := WriteDir(filepath.Join(dir, "missing"), build(t, "timewait"), &study.Table{}); err == nil || !strings.Contains(err.Error(), "results.csv") {
 		t.Errorf("into a folder that is not there: %v", err)
 	}
 }

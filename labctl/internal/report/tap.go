@@ -12,27 +12,28 @@ import (
 )
 
 // TAP writes runs in the Test Anything Protocol, version 14: a test point a step,
-// with YAML diagnostics. Several runs are subtests, a test point each.
-func TAP(w io.Writer, reports ...*Report) error {
+// or of a study a cell, with YAML diagnostics. Several runs are subtests, a test
+// point each.
+func TAP(w io.Writer, runs ...Document) error {
 	b := bufio.NewWriter(w)
 	b.WriteString("TAP version 14\n")
-	if len(reports) == 1 {
-		reports[0].tap(b)
+	if len(runs) == 1 {
+		runs[0].tap(b)
 		return b.Flush()
 	}
-	fmt.Fprintf(b, "1..%d\n", len(reports))
-	for i, r := range reports {
-		fmt.Fprintf(b, "# Subtest: %s\n", tapText(r.Scenario.Name))
+	fmt.Fprintf(b, "1..%d\n", len(runs))
+	for i, r := range runs {
+		fmt.Fprintf(b, "# Subtest: %s\n", tapText(r.name()))
 		var sub bytes.Buffer
 		r.tap(&sub)
 		for line := range strings.Lines(sub.String()) {
 			b.WriteString("    " + line)
 		}
 		result := "not ok"
-		if r.Verdict == journal.Pass {
+		if r.Outcome() == journal.Pass {
 			result = "ok"
 		}
-		fmt.Fprintf(b, "%s %d - %s\n", result, i+1, tapText(r.Scenario.Name))
+		fmt.Fprintf(b, "%s %d - %s\n", result, i+1, tapText(r.name()))
 	}
 	return b.Flush()
 }

@@ -8,19 +8,27 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"restartlab/labctl/internal/study"
 )
 
-// WriteDir writes report.json, report.md, report.html and junit.xml into a
-// folder that exists. Each appears whole or not at all.
-func WriteDir(dir string, r *Report) error {
+// WriteDir writes report.json, report.md, report.html, junit.xml and results.csv
+// into a folder that exists; of a study results.json in place of report.json.
+// Each appears whole or not at all.
+func WriteDir(dir string, run Document, table *study.Table) error {
+	data := "report.json"
+	if _, ok := run.(*Study); ok {
+		data = "results.json"
+	}
 	for _, f := range []struct {
 		name  string
 		write func(io.Writer) error
 	}{
-		{"report.json", func(w io.Writer) error { return JSON(w, r) }},
-		{"report.md", func(w io.Writer) error { return Markdown(w, r) }},
-		{"report.html", func(w io.Writer) error { return HTML(w, r) }},
-		{"junit.xml", func(w io.Writer) error { return JUnit(w, r) }},
+		{"results.csv", table.CSV},
+		{data, func(w io.Writer) error { return JSON(w, run) }},
+		{"report.md", func(w io.Writer) error { return Markdown(w, run) }},
+		{"report.html", func(w io.Writer) error { return HTML(w, run) }},
+		{"junit.xml", func(w io.Writer) error { return JUnit(w, run) }},
 	} {
 		if err := WriteFile(dir, f.name, f.write); err != nil {
 			return err

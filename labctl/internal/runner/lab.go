@@ -48,7 +48,7 @@ func (in *inside) run(ctx context.Context, plan scenario.Lab) {
 	t, wall := l.clocks()
 	l.zero = wall - t
 	l.record(journal.Event{T: t, Kind: journal.KindLab,
-		LabInfo: &journal.Lab{Phase: journal.PhaseBegin, Wall: wall, Port: plan.Port, Steps: len(plan.Steps)}})
+		LabInfo: &journal.Lab{Phase: journal.PhaseBegin, Wall: wall, Port: plan.Port, Steps: len(plan.Steps), Cell: plan.Cell, Run: plan.Run}})
 	end := journal.Lab{Phase: journal.PhaseEnd, Verdict: journal.Error}
 	err := l.up()
 	if err == nil {
