@@ -111,11 +111,10 @@ func (r *Row) Answer(step string) *Answer {
 
 // Collector makes a table of the events of journals, one journal after another.
 type Collector struct {
-	table   Table
-	labs    map[string]*Row // of the journal under way
-	rows    []*Row
-	steps   map[string]place
-	settled map[string]map[string]string // of the journal under way: settings that differ are ""
+	table Table
+	labs  map[string]*Row // of the journal under way
+	rows  []*Row
+	steps map[string]place
 }
 
 // place is where a step stands in its scenario.
