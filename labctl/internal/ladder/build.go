@@ -320,7 +320,7 @@ func (b *builder) segment(m moment, host int) {
 func (b *builder) finish() {
 	l := &b.ladder
 	if len(b.traffic.flights) == 0 {
-		b.note("Segments were not recorded: no arrows are drawn.")
+		b.note("No segments were recorded: no arrows are drawn.")
 	}
 	if b.states == 0 {
 		b.note("Changes of state were not recorded: a bar shows, dashed, what socket tables listed at the times they were read, and a dotted line where nothing is known.")

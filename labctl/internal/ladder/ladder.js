@@ -2,32 +2,37 @@
 // Zoom, a filter by socket, details by pointer and keyboard, for each ladder of
 // the page. Nothing is fetched; without this script the picture is the same.
 for (const figure of document.querySelectorAll("figure.lad")) {
-  const svg = figure.querySelector("svg.ladder"), scroll = figure.querySelector(".lad-scroll");
   const tools = figure.querySelector(".lad-tools"), detail = figure.querySelector(".lad-detail");
-  if (!svg || !scroll || !tools || !detail) continue;
-  const rows = [...svg.querySelectorAll(".r")];
-  const width = svg.viewBox.baseVal.width, height = svg.viewBox.baseVal.height;
-  let zoom = 1, at = -1;
+  // The same ladder for wide and for narrow screens: the style shows one of them.
+  const views = [...figure.querySelectorAll(".lad-scroll")].map((scroll) => (
+    {scroll, sheets: scroll.querySelector(".lad-sheets"), rows: [...scroll.querySelectorAll(".r")], at: -1}));
+  if (!tools || !detail || views.length === 0) continue;
+  let rest = [-1, -1];
+  const shown = () => views.find((v) => v.scroll.clientWidth > 0) ?? views[0];
 
-  const show = (z) => {
-    zoom = Math.min(3, Math.max(0.3, z));
-    svg.style.width = width * zoom + "px";
-    svg.style.height = height * zoom + "px";
-    svg.style.maxWidth = "none";
+  // The size is the style's until somebody zooms.
+  const show = (view, width) => {
+    view.sheets.style.width = width === null ? "" : width + "px";
+    view.sheets.classList.toggle("zoomed", width !== null);
   };
-  const fit = () => show(scroll.clientWidth / width);
-  const pick = (i, move) => {
-    rows[at]?.classList.remove("on");
-    at = i;
-    const row = rows[at];
+  const natural = (view) => view.sheets.querySelector("svg").viewBox.baseVal.width;
+  const zoom = (factor) => {
+    const view = shown(), whole = natural(view);
+    show(view, Math.min(3 * whole, Math.max(.3 * whole, view.sheets.querySelector("svg").clientWidth * factor)));
+  };
+  const fit = () => show(shown(), null);
+  const pick = (view, i, move) => {
+    view.rows[view.at]?.classList.remove("on");
+    view.at = i;
+    const row = view.rows[i];
     if (!row) { detail.textContent = ""; return; }
     row.classList.add("on");
     detail.textContent = row.querySelector("title")?.textContent ?? "";
     if (move) row.scrollIntoView({block: "nearest", inline: "nearest"});
   };
   const filter = (socket) => {
-    for (const g of svg.querySelectorAll("[data-s], .r:not(.step):not(.fold)")) {
-      g.classList.toggle("dim", socket !== "" && !(g.dataset.s ?? "").split(" ").includes(socket));
+    for (const g of figure.querySelectorAll("[data-s], .r:not(.step):not(.fold)")) {
+      if (g.localName !== "option") g.classList.toggle("dim", socket !== "" && !(g.dataset.s ?? "").split(" ").includes(socket));
     }
     if (choice.value !== socket) choice.value = socket;
   };
@@ -41,36 +46,40 @@ for (const figure of document.querySelectorAll("figure.lad")) {
   const label = document.createElement("label"), choice = document.createElement("select");
   label.append("Show ", choice);
   choice.append(new Option("all sockets", ""));
-  for (const line of svg.querySelectorAll(".foot [data-s]")) choice.append(new Option(line.textContent, line.dataset.s));
+  for (const line of figure.querySelectorAll(".lad-key [data-s]")) choice.append(new Option(line.textContent, line.dataset.s));
   choice.addEventListener("change", () => filter(choice.value));
   tools.append(label);
-  button("−", "Zoom out", () => show(zoom / 1.25));
-  button("+", "Zoom in", () => show(zoom * 1.25));
-  button("1:1", "Original size", () => show(1));
+  button("−", "Zoom out", () => zoom(1 / 1.25));
+  button("+", "Zoom in", () => zoom(1.25));
+  button("1:1", "Original size", () => { const view = shown(); show(view, natural(view)); });
   button("Fit", "Fit the width", fit);
   tools.hidden = detail.hidden = false;
-  if (scroll.clientWidth > 700) fit(); else show(1);
 
-  svg.addEventListener("pointerover", (e) => {
-    const row = e.target.closest?.(".r");
-    if (row) pick(rows.indexOf(row), false);
-  });
-  svg.addEventListener("click", (e) => {
-    const bar = e.target.closest?.(".bars [data-s]");
-    if (bar) filter(choice.value === bar.dataset.s ? "" : bar.dataset.s);
-  });
-  scroll.addEventListener("keydown", (e) => {
-    if (e.ctrlKey || e.metaKey || e.altKey) return;
-    switch (e.key) {
-    case "ArrowDown": pick(Math.min(rows.length - 1, at + 1), true); break;
-    case "ArrowUp": pick(Math.max(0, at - 1), true); break;
-    case "Enter": { const link = rows[at]?.querySelector("a"); if (link) location.hash = link.getAttribute("href"); break; }
-    case "+": case "=": show(zoom * 1.25); break;
-    case "-": show(zoom / 1.25); break;
-    case "0": fit(); break;
-    case "Escape": filter(""); pick(-1, false); break;
-    default: return;
-    }
-    e.preventDefault();
-  });
+  for (const view of views) {
+    // Not where the page scrolls below a pointer at rest: the keys would lose their row.
+    view.scroll.addEventListener("pointermove", (e) => {
+      if (e.screenX === rest[0] && e.screenY === rest[1]) return;
+      rest = [e.screenX, e.screenY];
+      const row = e.target.closest?.(".r");
+      if (row && row !== view.rows[view.at]) pick(view, view.rows.indexOf(row), false);
+    });
+    view.scroll.addEventListener("click", (e) => {
+      const bar = e.target.closest?.(".bars [data-s]");
+      if (bar) filter(choice.value === bar.dataset.s ? "" : bar.dataset.s);
+    });
+    view.scroll.addEventListener("keydown", (e) => {
+      if (e.ctrlKey || e.metaKey || e.altKey) return;
+      switch (e.key) {
+      case "ArrowDown": pick(view, Math.min(view.rows.length - 1, view.at + 1), true); break;
+      case "ArrowUp": pick(view, Math.max(0, view.at - 1), true); break;
+      case "Enter": { const link = view.rows[view.at]?.querySelector("a"); if (!link) return; location.hash = link.getAttribute("href"); break; }
+      case "+": case "=": zoom(1.25); break;
+      case "-": zoom(1 / 1.25); break;
+      case "0": fit(); break;
+      case "Escape": filter(""); pick(view, -1, false); break;
+      default: return;
+      }
+      e.preventDefault();
+    });
+  }
 }

@@ -95,7 +95,7 @@ func TestSources(t *testing.T) {
 			t.Errorf("%s: %d states are sure and %d are not", name, yes, no)
 		}
 	}
-	if notes := strings.Join(all["reuseaddr-today"].Notes, "\n"); !strings.Contains(notes, "Segments were not recorded") || !strings.Contains(notes, "Changes of state were not recorded") {
+	if notes := strings.Join(all["reuseaddr-today"].Notes, "\n"); !strings.Contains(notes, "No segments were recorded") || !strings.Contains(notes, "Changes of state were not recorded") {
 		t.Errorf("the notes do not say what is missing: %q", notes)
 	}
 	if notes := all["reuseaddr"].Notes; len(notes) != 0 {

@@ -22,77 +22,110 @@ func Style() string { return style }
 // socket, and details by pointer and keyboard. The picture needs none of it.
 func Script() string { return script }
 
-// Measures of the drawing in its own units, pixels at zoom 1. All its text is of
-// fixed width, so that what fits is known.
-const (
-	rowHeight   = 21.0
-	headHeight  = 64.0
-	timeWidth   = 78.0
-	charWidth   = 6.65 // of the 11 px of most text
-	labelChars  = 52
-	labelWidth  = labelChars*charWidth + 8
-	processStep = 12.0
-	socketStep  = 24.0
-	barWidth    = 17.0
-	wireWidth   = 260.0
-	margin      = 10.0
-)
-
-// laneBox is where a host's things are drawn. Its way is -1 in the left lane, whose
-// labels are left of its bars, and +1 in the right one.
-type laneBox struct {
-	way                  float64
-	label                float64 // x of the labels' end towards the bars
-	processes, sockets   float64 // x of the middle of the first column
-	edge                 float64 // x where segments leave
-	left, right          float64
-	nProcesses, nSockets int
-}
-
 // drawing is an SVG being written.
 type drawing struct {
 	*Ladder
-	b      bytes.Buffer
-	lanes  []laneBox
-	width  float64
-	inline bool
+	measures
+	narrow bool
+	// id stands before the ids of step titles, which lead to the page's elements
+	// step-1, step-2 ... It is empty in a file of its own.
+	id    string
+	b     bytes.Buffer
+	lanes []laneBox
+	width float64
+	head  float64 // height of what is above the rows
+	sheet float64 // height of a sheet at most, 0 in a file of its own
+	lines [][]string
+	tops  []float64 // of rows, and the end of the last one
+}
+
+func (l *Ladder) drawing(m measures, slim bool, id string) *drawing {
+	d := &drawing{Ladder: l, measures: m, narrow: slim, id: id, head: 64}
+	d.place()
+	if slim {
+		most := 1
+		for _, h := range l.Hosts {
+			most = max(most, min(len(h.Addresses), mostAddresses))
+		}
+		d.head = 30 + float64(most)*d.line
+	}
+	d.fill()
+	return d
 }
 
 // SVG writes the ladder as a file of its own, styles included.
 func (l *Ladder) SVG(w io.Writer) error {
-	_, err := w.Write(l.draw(false))
+	d := l.drawing(wide, false, "")
+	all := d.whole()
+	foot := d.footer()
+	height := all.bottom + float64(len(foot)+2)*d.line
+	d.printf(`<svg xmlns="http://www.w3.org/2000/svg" class="ladder" viewBox="0 0 %s %s" width="%s" height="%s" role="img" aria-label="%s">`+"\n<style>%s</style>\n",
+		num(d.width), num(height), num(d.width), num(height), esc("Time sequence diagram: "+l.Title), style)
+	d.printf(`<rect class="paper" width="%s" height="%s"/>`+"\n", num(d.width), num(height))
+	d.draw(all)
+	d.printf("<g class=\"foot\">\n")
+	for i, line := range foot {
+		d.printf(`<text%s x="%s" y="%s">%s</text>`+"\n", line.attribute(), num(d.margin), num(all.bottom+float64(i+1)*d.line), esc(line.text))
+	}
+	d.printf("</g>\n</svg>\n")
+	_, err := w.Write(d.b.Bytes())
 	return err
 }
 
-// Figure is the ladder as an element for a page that has Style. Its step titles
-// lead to the page's elements step-1, step-2 ...
-func (l *Ladder) Figure() string { return string(l.draw(true)) }
+// sheetWidth and sheetHeight are what a sheet of paper has that lies across, in pixels,
+// with room for a heading.
+const sheetWidth, sheetHeight = 1047.0, 620.0
 
-func (l *Ladder) draw(inline bool) []byte {
-	d := &drawing{Ladder: l, inline: inline}
-	d.place()
-	body := d.y(len(l.Rows)) + 8
-	foot := d.footer()
-	height := body + float64(len(foot)+2)*rowHeight
-	d.printf(`<svg xmlns="http://www.w3.org/2000/svg" class="ladder" viewBox="0 0 %s %s" width="%s" height="%s" role="img" aria-label="Time sequence diagram: %s">`+"\n",
-		num(d.width), num(height), num(d.width), num(height), esc(l.Title))
-	if !inline {
-		d.printf("<style>%s</style>\n", style)
+// Figure is the ladder as elements for a page that has Style, for wide screens and
+// for paper: images one below the other, none higher than a sheet. Its step titles
+// lead to the page's elements step-1, step-2 ..., and are called ladder-step-1 ...
+func (l *Ladder) Figure() string {
+	d := l.drawing(wide, false, "ladder-")
+	return d.figure(sheetHeight * max(1, d.width/sheetWidth))
+}
+
+// Narrow is the same for narrow screens. Its step titles are called
+// narrow-step-1 ...
+func (l *Ladder) Narrow() string { return l.drawing(narrow, true, "narrow-").figure(900) }
+
+func (d *drawing) figure(most float64) string {
+	class := "ladder"
+	if d.narrow {
+		class += " narrow"
 	}
-	d.printf(`<rect class="paper" width="%s" height="%s"/>`+"\n", num(d.width), num(height))
-	d.head(body)
-	d.bands()
-	d.bars()
+	d.sheet = most
+	for i, s := range d.sheets() {
+		d.printf("<div class=\"sheet\" style=\"--width: %spx\">\n", num(d.width))
+		if i > 0 && !d.narrow { // whose lanes these are, on paper
+			d.printf(`<svg class="ladder again" viewBox="0 0 %s %s" aria-hidden="true"><rect class="paper" width="%s" height="%s"/>`+"\n", num(d.width), num(d.head), num(d.width), num(d.head))
+			d.heads(sheet{top: 0, bottom: d.head})
+			d.printf("</svg>\n")
+		}
+		d.printf(`<svg class="%s" viewBox="0 %s %s %s" role="group" aria-label="%s">`+"\n", class, num(s.top), num(d.width), num(s.bottom-s.top), esc(fmt.Sprintf("Events %d to %d", s.from+1, s.to)))
+		d.printf(`<rect class="paper" y="%s" width="%s" height="%s"/>`+"\n", num(s.top), num(d.width), num(s.bottom-s.top))
+		d.draw(s)
+		d.printf("</svg>\n</div>\n")
+	}
+	return d.b.String()
+}
+
+// draw draws what a sheet shows.
+func (d *drawing) draw(s sheet) {
+	d.heads(s)
+	d.bands(s)
+	d.bars(s)
 	d.printf("<g class=\"rows\">\n")
-	for i := range l.Rows {
-		d.row(i)
+	for i := range d.Rows {
+		switch f := d.Rows[i].Segment; {
+		case i >= s.from && i < s.to:
+			d.row(i)
+		case f != nil && f.Out == i && i < s.from && f.In >= s.from: // under way from the sheet before
+			d.printf(`<g class="again"%s>`, data(d.Rows[i].Sockets, nil))
+			d.arrow(f, false)
+			d.printf("</g>\n")
+		}
 	}
-	d.printf("</g>\n<g class=\"foot\">\n")
-	for i, line := range foot {
-		d.printf(`<text x="%s" y="%s"%s>%s</text>`+"\n", num(margin), num(body+float64(i+1)*rowHeight), line.attr, line.markup)
-	}
-	d.printf("</g>\n</svg>\n")
-	return d.b.Bytes()
+	d.printf("</g>\n")
 }
 
 func (d *drawing) printf(format string, args ...any) { fmt.Fprintf(&d.b, format, args...) }
@@ -104,267 +137,60 @@ func num(x float64) string {
 	return strings.TrimSuffix(fmt.Sprintf("%.1f", x), ".0")
 }
 
-// y is the middle of a row.
-func (d *drawing) y(row int) float64 { return headHeight + (float64(row)+.5)*rowHeight }
+// y is the middle of a row's first line.
+func (d *drawing) y(row int) float64 { return d.tops[row] + d.rowHeight/2 }
 
-// place lays out the lanes from left to right.
-func (d *drawing) place() {
-	x := timeWidth + margin
-	hosts := max(1, len(d.Hosts))
-	wire := 60.0 // nothing crosses it
-	for i := range d.Rows {
-		if d.Rows[i].Segment != nil {
-			wire = wireWidth
-			break
+// mostAddresses bounds how many addresses stand below a host's name.
+const mostAddresses = 3
+
+// heads draws the lanes of a sheet, and on the first one whose they are.
+func (d *drawing) heads(s sheet) {
+	for i := range d.Hosts {
+		box := d.lanes[i]
+		top := s.top
+		if top == 0 {
+			top = min(8, d.head)
+		}
+		d.printf(`<rect class="lane" x="%s" y="%s" width="%s" height="%s"/>`+"\n", num(box.left), num(top), num(box.right-box.left), num(s.bottom-top))
+		if from := max(d.head, s.top); s.bottom > from {
+			d.printf(`<line class="edge" x1="%s" x2="%s" y1="%s" y2="%s"/>`+"\n", num(box.edge), num(box.edge), num(from), num(s.bottom))
 		}
 	}
-	for i := range hosts {
-		box := laneBox{way: -1, nProcesses: 1, nSockets: 1, left: x}
-		for _, p := range d.Processes {
-			if p.Host == i {
-				box.nProcesses = max(box.nProcesses, p.column+1)
-			}
-		}
-		for _, s := range d.Sockets {
-			if s.Host == i {
-				box.nSockets = max(box.nSockets, s.column+1)
-			}
-		}
-		p, s := float64(box.nProcesses)*processStep, float64(box.nSockets)*socketStep
-		if i == 0 {
-			box.label = x + labelWidth
-			box.processes = box.label + processStep/2 + 4
-			box.sockets = box.label + 6 + p + socketStep/2
-			box.edge = box.label + 6 + p + s + 6
-			x = box.edge + wire
-			box.right = box.edge
-		} else {
-			box.way = 1
-			box.edge = x
-			box.sockets = x + 6 + socketStep/2
-			box.processes = x + 6 + s + processStep/2 + 2
-			box.label = x + 6 + s + p + 6
-			x = box.label + labelWidth
-			box.right = x
-		}
-		d.lanes = append(d.lanes, box)
+	if s.top > 0 {
+		return
 	}
-	d.width = x + margin
-}
-
-// socketX is the middle of a socket's bar; false if it has none.
-func (d *drawing) socketX(s *Socket) (float64, bool) {
-	if s.Host < 0 || s.First < 0 || s.column < 0 {
-		return 0, false
+	if !d.narrow {
+		d.printf(`<text class="time" x="%s" y="%s">time in s</text>`+"\n", num(d.margin), num(d.head-14))
 	}
-	return d.lanes[s.Host].sockets + float64(s.column)*socketStep, true
-}
-
-func (d *drawing) processX(p *Process) (float64, bool) {
-	if p == nil || p.Host < 0 || p.First < 0 || p.column < 0 {
-		return 0, false
-	}
-	return d.lanes[p.Host].processes + float64(p.column)*processStep, true
-}
-
-func (d *drawing) head(body float64) {
-	d.printf(`<text class="time" x="%s" y="%s">time in s</text>`+"\n", num(margin), num(headHeight-14))
 	for i, h := range d.Hosts {
 		box := d.lanes[i]
-		d.printf(`<rect class="lane" x="%s" y="8" width="%s" height="%s"/>`+"\n", num(box.left), num(box.right-box.left), num(body-8))
-		at := box.left + 10
-		if box.way > 0 {
+		at, class, room := box.left+10, "", labelChars
+		switch {
+		case d.narrow:
+			at, room = d.margin+4, int(d.width/d.char)/max(1, len(d.Hosts))-2
+			if box.way > 0 {
+				at, class = d.width-d.margin-4, " l"
+			}
+		case box.way > 0:
 			at = box.label + 4
 		}
-		d.printf(`<text class="host" x="%s" y="30">%s</text>`, num(at), esc(fit(h.Name, 30)))
-		d.printf(`<text class="soft" x="%s" y="48">%s</text>`+"\n", num(at), esc(fit(strings.Join(h.Addresses, ", "), labelChars)))
-		d.printf(`<line class="edge" x1="%s" x2="%s" y1="%s" y2="%s"/>`+"\n", num(box.edge), num(box.edge), num(headHeight), num(body))
-		d.printf(`<text class="col" x="%s" y="%s">sockets</text>`+"\n", num(box.sockets+float64(box.nSockets-1)*socketStep/2), num(headHeight-14))
+		d.printf(`<text class="host%s" x="%s" y="%s">%s</text>`, class, num(at), num(d.head*.42), esc(fit(h.Name, room*2/3)))
+		if d.narrow {
+			for k, a := range h.Addresses[:min(len(h.Addresses), mostAddresses)] {
+				d.printf(`<text class="soft%s" x="%s" y="%s">%s</text>`, class, num(at), num(30+float64(k)*d.line+8), esc(fit(a, room)))
+			}
+			continue
+		}
+		d.printf(`<text class="soft" x="%s" y="48">%s</text>`, num(at), esc(fit(strings.Join(h.Addresses, ", "), room-1)))
+		d.printf(`<text class="col" x="%s" y="%s">sockets</text>`+"\n", num((box.edge+box.label)/2), num(d.head-4))
 	}
 }
 
 // bands set the steps apart.
-func (d *drawing) bands() {
-	n := 0
-	for i, r := range d.Rows {
-		if r.Kind != StepRow {
-			continue
-		}
-		n++
-		d.printf(`<rect class="band" x="0" y="%s" width="%s" height="%s"/>`+"\n", num(d.y(i)-rowHeight/2), num(d.width), num(rowHeight))
-	}
-}
-
-// stateClass is the class of a state's colour.
-func stateClass(state string) string {
-	switch state {
-	case "LISTEN", "BOUND", "ESTABLISHED", "SYN_SENT", "SYN_RECV", "CLOSE_WAIT", "TIME_WAIT":
-		return "st-" + strings.ToLower(strings.ReplaceAll(state, "_", "-"))
-	case "FIN_WAIT1", "FIN_WAIT2", "CLOSING", "LAST_ACK":
-		return "st-closing"
-	case "":
-		return "st-none"
-	}
-	return "st-other"
-}
-
-func (d *drawing) bars() {
-	d.printf("<g class=\"bars\">\n")
-	for _, p := range d.Processes {
-		x, ok := d.processX(p)
-		if !ok {
-			continue
-		}
-		d.printf(`<g><title>%s</title><rect class="process" x="%s" y="%s" width="4" height="%s"/>`, esc(fmt.Sprintf("%s, process %d", p.Program, p.PID)),
-			num(x-2), num(d.y(p.First)), num(max(2, d.y(p.Last)-d.y(p.First))))
-		if p.Ended {
-			d.printf(`<rect class="process" x="%s" y="%s" width="10" height="3"/>`, num(x-5), num(d.y(p.Last)-1))
-		}
-		d.printf("</g>\n")
-	}
-	for i, s := range d.Sockets {
-		x, ok := d.socketX(s)
-		if !ok {
-			continue
-		}
-		d.printf(`<g data-s="%d"><title>%s</title>`, i, esc(socketLine(d.Ladder, s)))
-		for _, p := range s.Spans {
-			d.span(x, p)
-		}
-		// The name stands on a patch of its own above the bar.
-		d.printf(`<text class="name" x="%s" y="%s">%s</text>`, num(x), num(d.y(s.First)-rowHeight/2+4), esc(s.Name))
-		if s.Ended {
-			d.printf(`<line class="end" x1="%s" x2="%s" y1="%s" y2="%s"/>`, num(x-barWidth/2), num(x+barWidth/2), num(d.y(s.Last)), num(d.y(s.Last)))
-		}
-		d.printf("</g>\n")
-	}
-	d.printf("</g>\n")
-}
-
-func (d *drawing) span(x float64, p Span) {
-	top, bottom := d.y(p.From), d.y(p.To)
-	if p.State == "" || p.State == "CLOSE" {
-		if bottom > top {
-			d.printf(`<line class="unknown" x1="%s" x2="%s" y1="%s" y2="%s"/>`, num(x), num(x), num(top), num(bottom))
-		}
-		return
-	}
-	if bottom == top { // a look: the state at this moment
-		top, bottom = top-rowHeight/2+2, bottom+rowHeight/2-2
-	}
-	sure := ""
-	if !p.Sure {
-		sure = " guess"
-	}
-	d.printf(`<rect class="bar %s%s" x="%s" y="%s" width="%s" height="%s"/>`, stateClass(p.State), sure, num(x-barWidth/2), num(top), num(barWidth), num(bottom-top))
-	// Its name from top to bottom where there is room, again and again in a
-	// long one.
-	long := float64(len(p.State))*6.1 + 8
-	for at := top + 6; at+long <= bottom; at += 26 * rowHeight {
-		d.printf(`<text class="state%s" transform="translate(%s %s) rotate(90)">%s</text>`, sure, num(x-3.4), num(at), esc(p.State))
-	}
-}
-
-// sockets of a row as its attribute for the filter.
-func attribute(sockets, more []int) string {
-	var names []string
-	for _, s := range append(append([]int(nil), sockets...), more...) {
-		names = append(names, fmt.Sprint(s))
-	}
-	if names == nil {
-		return ""
-	}
-	return fmt.Sprintf(` data-s="%s"`, strings.Join(names, " "))
-}
-
-var kindClass = [...]string{StepRow: "step", CallRow: "call", ProcessRow: "proc", OutputRow: "out", StateRow: "change", LookRow: "look",
-	HolderRow: "holder", SegmentRow: "seg", ArriveRow: "seg", HostRow: "host", FoldRow: "fold", NoteRow: "note", ResetRow: "reset"}
-
-func (d *drawing) row(i int) {
-	r := &d.Rows[i]
-	y := d.y(i)
-	class := kindClass[r.Kind]
-	if r.Bad {
-		class += " bad"
-	}
-	if r.Kind == StepRow {
-		d.stepRow(r, y)
-		return
-	}
-	d.printf(`<g class="r %s" data-n="%d"%s><title>%s</title>`, class, r.N, attribute(r.Sockets, r.Holders), esc(rowTitle(r)))
-	if r.Kind == FoldRow {
-		d.printf(`<rect class="gap" x="%s" y="%s" width="%s" height="%s"/><text x="%s" y="%s">%s</text></g>`+"\n", num(timeWidth), num(y-rowHeight/2+2),
-			num(d.width-timeWidth-margin), num(rowHeight-4), num(d.width/2), num(y+4), esc(r.Text))
-		return
-	}
-	d.printf(`<rect class="hit" x="0" y="%s" width="%s" height="%s"/><text class="time" x="%s" y="%s">%s</text>`, num(y-rowHeight/2), num(d.width), num(rowHeight),
-		num(margin), num(y+4), clock(r.T))
-	switch {
-	case r.Kind == SegmentRow || r.Kind == ArriveRow:
-		if r.Kind == SegmentRow || r.Segment.Out < 0 {
-			d.arrow(r.Segment)
-		}
-	case r.Host < 0:
-		d.printf(`<text x="%s" y="%s">%s</text>`, num(timeWidth+margin), num(y+4), esc(fit(r.Text, int((d.width-timeWidth-3*margin)/charWidth))))
-	default:
-		d.label(r, y)
-	}
-	d.printf("</g>\n")
-}
-
-func rowTitle(r *Row) string {
-	text := fmt.Sprintf("#%d +%s s %s", r.N, clock(r.T), r.Text)
-	if r.Kind == FoldRow {
-		return r.Text
-	}
-	if r.Detail != "" {
-		text += ": " + r.Detail
-	}
-	return text
-}
-
-func (d *drawing) stepRow(r *Row, y float64) {
-	class := "r step"
-	if r.Bad {
-		class += " bad"
-	}
-	open, end := "", ""
-	if d.inline {
-		open, end = fmt.Sprintf(`<a href="#step-%d">`, r.Step), "</a>"
-	}
-	d.printf(`<g class="%s" id="ladder-step-%d" data-n="%d"><title>%s</title>%s<text x="%s" y="%s">%s %d  %s</text>%s`, class, r.Step, r.N, esc(rowTitle(r)), open,
-		num(margin), num(y+4), esc(r.Mark), r.Step, esc(fit(r.Text, 100)), end)
-	d.printf(`<text class="l soft" x="%s" y="%s">%s</text></g>`+"\n", num(d.width-margin), num(y+4), clock(r.T))
-}
-
-// label writes what happened beside the bars, and leads to the one it happened
-// to.
-func (d *drawing) label(r *Row, y float64) {
-	box := d.lanes[r.Host]
-	anchor := ""
-	if box.way < 0 {
-		anchor = ` class="l"`
-	}
-	d.printf(`<text%s x="%s" y="%s">%s</text>`, anchor, num(box.label+box.way*4), num(y+4), esc(fitEnds(r.Text, labelChars)))
-	target, ok := d.processX(r.Process)
-	if !ok && len(r.Sockets) > 0 {
-		target, ok = d.socketX(d.Sockets[r.Sockets[0]])
-	}
-	if ok {
-		d.printf(`<line class="lead" x1="%s" x2="%s" y1="%s" y2="%s"/>`, num(box.label), num(target), num(y), num(y))
-		switch r.Kind {
-		case CallRow:
-			d.printf(`<circle class="mark" cx="%s" cy="%s" r="4"/>`, num(target), num(y))
-		case StateRow:
-			d.printf(`<circle class="turn" cx="%s" cy="%s" r="3"/>`, num(target), num(y))
-		case ProcessRow, LookRow, HolderRow, ResetRow:
-			d.printf(`<rect class="mark" x="%s" y="%s" width="6" height="6"/>`, num(target-3), num(y-3))
-		}
-	}
-	for _, h := range r.Holders {
-		if x, has := d.socketX(d.Sockets[h]); has && ok {
-			d.printf(`<line class="holds" x1="%s" x2="%s" y1="%s" y2="%s"/><circle class="held" cx="%s" cy="%s" r="6"/>`,
-				num(target), num(x), num(y), num(y), num(x), num(y))
+func (d *drawing) bands(s sheet) {
+	for i := s.from; i < s.to; i++ {
+		if d.Rows[i].Kind == StepRow {
+			d.printf(`<rect class="band" x="0" y="%s" width="%s" height="%s"/>`+"\n", num(d.tops[i]), num(d.width), num(d.tops[i+1]-d.tops[i]))
 		}
 	}
 }
@@ -372,33 +198,59 @@ func (d *drawing) label(r *Row, y float64) {
 // mostNamed bounds how many sockets are listed below the picture.
 const mostNamed = 60
 
-type footLine struct{ attr, markup string }
+// footLine is a line below the picture. Socket is an index, or -1.
+type footLine struct {
+	class, text string
+	socket      int
+}
 
-// footer are the lines below the picture: what the names, colours and lines
-// mean, and what was not recorded.
-func (d *drawing) footer() []footLine {
-	var lines []footLine
-	wide := int((d.width - 3*margin) / charWidth)
-	for _, n := range d.Notes {
-		for rest := n; rest != ""; {
-			var first string
-			first, rest = split(rest, wide)
-			lines = append(lines, footLine{` class="warn"`, esc(first)})
-		}
+func (f footLine) attribute() string {
+	if f.socket >= 0 {
+		return data([]int{f.socket}, nil)
 	}
-	for i, s := range d.Sockets {
+	return fmt.Sprintf(` class="%s"`, f.class)
+}
+
+// Key is what is to be read below the figures, as a list: what the names, colours
+// and lines mean, and what was not recorded.
+func (l *Ladder) Key() string {
+	var b strings.Builder
+	b.WriteString("<ul class=\"lad-key\">\n")
+	for _, line := range l.key() {
+		fmt.Fprintf(&b, "<li%s>%s</li>\n", line.attribute(), esc(line.text))
+	}
+	b.WriteString("</ul>\n")
+	return b.String()
+}
+
+func (l *Ladder) key() []footLine {
+	var all []footLine
+	for _, n := range l.Notes {
+		all = append(all, footLine{"warn", n, -1})
+	}
+	for i, s := range l.Sockets {
 		if i == mostNamed {
-			lines = append(lines, footLine{"", fmt.Sprintf("and %d more sockets", len(d.Sockets)-mostNamed)})
+			all = append(all, footLine{"soft", fmt.Sprintf("and %d more sockets", len(l.Sockets)-mostNamed), -1})
 			break
 		}
-		lines = append(lines, footLine{attribute([]int{i}, nil), esc(fit(socketLine(d.Ladder, s), wide))})
+		all = append(all, footLine{"", socketLine(l, s), i})
 	}
-	lines = append(lines, footLine{` class="soft"`, esc("Solid: recorded as it happened. Dashed: worked out from segments, or seen in socket tables. Dotted: no state known.")},
-		footLine{` class="soft"`, esc("Every row is one event, so distance is not time. Sequence numbers count from the start of each connection.")})
-	if facts := strings.Join(append([]string{d.Title}, d.Facts...), " · "); !d.inline {
-		lines = append(lines, footLine{` class="soft"`, esc(fit(facts, wide))})
+	return append(all, footLine{"soft", "Solid: recorded as it happened. Dashed: worked out from segments, or seen in socket tables. Dotted: no state known.", -1},
+		footLine{"soft", "Every row is one event, so distance is not time. Sequence numbers count from the start of each connection.", -1})
+}
+
+// footer is the key as lines of the drawing, and where it comes from.
+func (d *drawing) footer() []footLine {
+	var all []footLine
+	room := int((d.width - 3*d.margin) / d.char)
+	for _, line := range append(d.key(), footLine{"soft", strings.Join(append([]string{d.Title}, d.Facts...), " · "), -1}) {
+		for rest := line.text; rest != ""; {
+			var first string
+			first, rest = split(rest, room)
+			all = append(all, footLine{line.class, first, line.socket})
+		}
 	}
-	return lines
+	return all
 }
 
 // socketLine says what a socket's name stands for.

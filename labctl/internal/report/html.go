@@ -40,8 +40,8 @@ func (r *Report) html(w io.Writer) error {
 type page struct {
 	Style               template.CSS
 	Script              template.JS
-	Policy              string // the digest of Script, as a source of script-src
-	Ladder              template.HTML
+	Policy              string        // the digest of Script, as a source of script-src
+	Ladder, Slim, Key   template.HTML // for wide screens, for narrow ones, and what is below both
 	Ways                []way
 	Title, TitleZH      string
 	Verdict, Mark, Head string
@@ -191,7 +191,8 @@ func (p *page) draw(l *ladder.Ladder) {
 	if l == nil || len(l.Rows) == 0 {
 		return
 	}
-	p.Ladder, p.Script = template.HTML(l.Figure()), template.JS(ladder.Script())
+	p.Ladder, p.Slim, p.Key = template.HTML(l.Figure()), template.HTML(l.Narrow()), template.HTML(l.Key())
+	p.Script = template.JS(ladder.Script())
 	digest := sha256.Sum256([]byte(ladder.Script()))
 	p.Policy = "sha256-" + base64.StdEncoding.EncodeToString(digest[:])
 	for _, d := range l.Diagrams() {
