@@ -90,89 +90,13 @@ func two() []scenario.Host {
 	}
 }
 
-const port = 12500
-
-// pair is a listener and the way to it.
-type pair struct {
-	listener int
-	client   *netlab.Host
-	to       unix.Sockaddr
-	family   int
-}
-
-func (r *rig) listen(t testing.TB, a netip.Addr) *pair {
+func (r *rig) listen(t testing.TB, a netip.Addr) *netlabtest.Pair {
 	t.Helper()
-	p := &pair{client: r.network.Host("client"), family: unix.AF_INET6, to: &unix.SockaddrInet6{Port: port, Addr: a.As16()}}
-	if a.Is4() {
-		p.family, p.to = unix.AF_INET, &unix.SockaddrInet4{Port: port, Addr: a.As4()}
+	server, client := r.network.Host("server"), r.network.Host("client")
+	if client == nil {
+		client = server
 	}
-	if p.client == nil {
-		p.client = r.network.Host("server")
-	}
-	err := r.network.Host("server").Do(func() (err error) {
-		p.listener, err = unix.Socket(p.family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-		if err == nil {
-			err = unix.Bind(p.listener, p.to)
-		}
-		if err == nil {
-			err = unix.Listen(p.listener, 16)
-		}
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { unix.Close(p.listener) })
-	return p
-}
-
-// visit connects from the calling thread's host, lets the server send n bytes and
-// close, and closes: all on one thread, since n bytes have room in the sockets.
-// The server closes by a reset if asked to.
-func (p *pair) visit(n int, reset bool) error {
-	c, err := unix.Socket(p.family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(c)
-	if err := unix.Connect(c, p.to); err != nil {
-		return fmt.Errorf("connect: %w", err)
-	}
-	s, _, err := unix.Accept4(p.listener, unix.SOCK_CLOEXEC)
-	if err != nil {
-		return err
-	}
-	if _, err = unix.Write(s, make([]byte, n)); err == nil && reset {
-		err = unix.SetsockoptLinger(s, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
-	}
-	unix.Close(s)
-	if err != nil {
-		return err
-	}
-	b := make([]byte, 64<<10)
-	for n > 0 {
-		k, err := unix.Read(c, b)
-		if err != nil || k == 0 {
-			return fmt.Errorf("read: %d %w", k, err)
-		}
-		n -= k
-	}
-	return nil
-}
-
-func (p *pair) visits(t testing.TB, count, n int, reset bool) {
-	t.Helper()
-	err := p.client.Do(func() error {
-		for range count {
-			if err := p.visit(n, reset); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	return netlabtest.Listen(t, server, client, a)
 }
 
 // shape is what of a segment is the same in every run: "out SYN 0".
@@ -203,7 +127,7 @@ func TestTap(t *testing.T) {
 			r := newRig(t, two()...)
 			r.tap(t)
 			p := r.listen(t, netip.MustParseAddr(a))
-			p.visits(t, 1, 20_000, false)
+			p.Visits(t, 1, 20_000, false)
 			server, client := r.flushed("server"), r.flushed("client")
 			if len(server) < 7+20_000/1460 || len(server) != len(client) {
 				t.Fatalf("%d segments at the server, %d at the client", len(server), len(client))
@@ -297,7 +221,7 @@ func rightChecksum(frame []byte) bool {
 func TestReset(t *testing.T) {
 	r := newRig(t, two()...)
 	r.tap(t)
-	r.listen(t, netip.MustParseAddr("10.0.0.1")).visits(t, 1, 0, true)
+	r.listen(t, netip.MustParseAddr("10.0.0.1")).Visits(t, 1, 0, true)
 	if n := count(r.flushed("client"))["in ACK,RST 0"]; n != 1 {
 		t.Errorf("%d resets at the client: %v", n, count(r.flushed("client")))
 	}
@@ -307,7 +231,7 @@ func TestReset(t *testing.T) {
 func TestOneHost(t *testing.T) {
 	r := newRig(t, two()[0])
 	r.tap(t)
-	r.listen(t, netip.MustParseAddr("10.0.0.1")).visits(t, 1, 10, false)
+	r.listen(t, netip.MustParseAddr("10.0.0.1")).Visits(t, 1, 10, false)
 	n := count(r.flushed("server"))
 	if n["out SYN 0"] != 1 || n["in SYN 0"] != 1 || n["out ACK,PSH 10"] != 1 || n["in ACK,PSH 10"] != 1 {
 		t.Errorf("%v", n)
@@ -320,13 +244,13 @@ func TestLinkDown(t *testing.T) {
 	r := newRig(t, two()...)
 	r.tap(t)
 	p := r.listen(t, netip.MustParseAddr("10.0.0.1"))
-	p.visits(t, 1, 10, false)
+	p.Visits(t, 1, 10, false)
 	for _, up := range []bool{false, true} {
 		if err := r.network.Host("client").SetLink(up); err != nil {
 			t.Fatal(err)
 		}
 	}
-	p.visits(t, 1, 10, false)
+	p.Visits(t, 1, 10, false)
 	if n := count(r.flushed("client")); n["out SYN 0"] != 2 || n["in ACK,PSH 10"] != 2 {
 		t.Errorf("%v", n)
 	}
@@ -341,7 +265,7 @@ func TestLoss(t *testing.T) {
 	server, client := r.taps[0], r.taps[1]
 	small(t, server)
 	server.mu.Lock()
-	p.visits(t, 300, 10, false)
+	p.Visits(t, 300, 10, false)
 	server.mu.Unlock()
 	client.Flush()
 	lost, recorded := 0, 0
@@ -363,7 +287,7 @@ func TestLoss(t *testing.T) {
 		t.Errorf("%d lost and %d recorded at the server, %d at the client", lost, recorded, len(all))
 	}
 	// And on it goes.
-	p.visits(t, 1, 10, false)
+	p.Visits(t, 1, 10, false)
 	if more := len(r.flushed("server")) - recorded; more < 7 {
 		t.Errorf("%d events after the loss", more)
 	}
@@ -384,7 +308,7 @@ func TestNothingLost(t *testing.T) {
 	r := newRig(t, two()...)
 	r.tap(t)
 	const visits = 2000
-	r.listen(t, netip.MustParseAddr("10.0.0.1")).visits(t, visits, 10, false)
+	r.listen(t, netip.MustParseAddr("10.0.0.1")).Visits(t, visits, 10, false)
 	for _, host := range []string{"server", "client"} {
 		n := count(r.flushed(host))
 		if n["loss"] != 0 || n["in SYN 0"]+n["out SYN 0"] != visits || n["in ACK,PSH 10"]+n["out ACK,PSH 10"] != visits {
@@ -401,7 +325,7 @@ func TestClosed(t *testing.T) {
 		tap.Close()
 		tap.Close()
 	}
-	r.listen(t, netip.MustParseAddr("10.0.0.1")).visits(t, 1, 10, false)
+	r.listen(t, netip.MustParseAddr("10.0.0.1")).Visits(t, 1, 10, false)
 	if n := r.flushed("server"); len(n) > 0 {
 		t.Errorf("%d events", len(n))
 	}
@@ -423,75 +347,4 @@ func TestRefused(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "interface 777: no such device") {
 		t.Errorf("error %v", err)
 	}
-}
-
-// BenchmarkCycle measures connections that carry ten bytes and are closed, on one
-// CPU, in a lab with taps on both ends and in one without, which take turns. What
-// the taps do is done on another CPU, if there is one. Each iteration is a round
-// of 500 in each.
-func BenchmarkCycle(b *testing.B) {
-	const cycles = 500
-	off, tapped := newRig(b, two()...), newRig(b, two()...)
-	tapped.tap(b)
-	rigs := []*rig{off, tapped}
-	var pairs []*pair
-	for _, r := range rigs {
-		pairs = append(pairs, r.listen(b, netip.MustParseAddr("10.0.0.1")))
-	}
-	wall := make([][]float64, 2) // ns a cycle
-	cpu := make([]float64, 2)    // ns of all threads, what is put into words included
-	for b.Loop() {
-		for i, p := range pairs {
-			used := cpuTime(b)
-			err := p.client.Do(func() error { // on a thread that ends with it
-				var one unix.CPUSet
-				one.Set(0)
-				if err := unix.SchedSetaffinity(0, &one); err != nil {
-					return err
-				}
-				start := journal.Monotonic()
-				for range cycles {
-					if err := p.visit(10, false); err != nil {
-						return err
-					}
-				}
-				wall[i] = append(wall[i], float64(journal.Monotonic()-start)/cycles)
-				var all unix.CPUSet
-				all.Fill()
-				return unix.SchedSetaffinity(0, &all)
-			})
-			if err != nil {
-				b.Fatal(err)
-			}
-			rigs[i].flushed("server")
-			cpu[i] += float64(cpuTime(b) - used)
-		}
-	}
-	lost := 0
-	for _, host := range []string{"server", "client"} {
-		for _, e := range tapped.flushed(host) {
-			if e.Loss != nil {
-				lost += e.Loss.Count
-			}
-		}
-	}
-	for i := range wall {
-		slices.Sort(wall[i])
-	}
-	median := func(i int) float64 { return wall[i][len(wall[i])/2] }
-	b.ReportMetric(0, "ns/op") // of two labs at once: says nothing
-	b.ReportMetric(median(0)/1e3, "µs/off")
-	b.ReportMetric(median(1)/1e3, "µs/tapped")
-	b.ReportMetric(median(1)/median(0), "tapped/off")
-	b.ReportMetric(cpu[1]/cpu[0], "CPU-tapped/off")
-	b.ReportMetric(float64(lost), "lost")
-}
-
-// cpuTime is what this process has used of all CPUs, in ns.
-func cpuTime(b *testing.B) int64 {
-	var ts unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_PROCESS_CPUTIME_ID, &ts); err != nil {
-		b.Fatal(err)
-	}
-	return ts.Nano()
 }

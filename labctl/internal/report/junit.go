@@ -25,6 +25,7 @@ type (
 		Timestamp  string          `xml:"timestamp,attr,omitempty"`
 		Properties []junitProperty `xml:"properties>property"`
 		Cases      []junitCase     `xml:"testcase"`
+		Err        string          `xml:"system-err,omitempty"`
 	}
 	junitProperty struct {
 		Name  string `xml:"name,attr"`
@@ -69,6 +70,9 @@ func (r *Report) suite() junitSuite {
 	suite := junitSuite{Name: clean(r.Scenario.Name), Time: junitTime(r.Duration), Timestamp: clean(r.Environment.Started)}
 	for _, row := range r.environment() {
 		suite.Properties = append(suite.Properties, junitProperty{clean(row[0]), clean(row[1])})
+	}
+	if lost := r.losses(); lost != "" {
+		suite.Err = lost + ": the report has gaps"
 	}
 	for i := range r.Steps {
 		suite.Cases = append(suite.Cases, r.junitCase(&r.Steps[i]))

@@ -3,6 +3,7 @@ package report
 import (
 	"bytes"
 	"encoding/json"
+	"io"
 	"net/netip"
 	"slices"
 	"strings"
@@ -62,6 +63,33 @@ func TestSegments(t *testing.T) {
 	for _, row := range r.environment() {
 		if row[0] == "recorded" && !strings.Contains(row[1], "2 segments at eth0 of client; no state changes but those in the tables; 12 events lost") {
 			t.Errorf("recorded: %s", row[1])
+		}
+	}
+}
+
+// TestLosses looks for what was lost in the line of the verdict, in every format.
+func TestLosses(t *testing.T) {
+	r, err := Build([]journal.Event{
+		{N: 1, Kind: journal.KindHeader, Header: &journal.Header{Version: journal.Version, Scenario: journal.Scenario{Name: "lossy"}}},
+		{N: 2, T: 10, Lab: "l", Kind: journal.KindLab, LabInfo: &journal.Lab{Phase: journal.PhaseBegin, Steps: 1}},
+		{N: 3, T: 20, Lab: "l", Step: 1, Kind: journal.KindStep, StepRun: &journal.Step{Phase: journal.PhaseEnd, Index: 1, ID: "visit", Verdict: journal.Pass}},
+		{N: 4, T: 30, Lab: "l", Kind: journal.KindLoss, Host: "client", Loss: &journal.Loss{Observer: "capture", Count: 12}},
+		{N: 5, T: 40, Lab: "l", Kind: journal.KindLoss, Host: "server", Loss: &journal.Loss{Observer: "trace", Count: 1}},
+		{N: 6, T: 50, Lab: "l", Kind: journal.KindLab, LabInfo: &journal.Lab{Phase: journal.PhaseEnd, Verdict: journal.Pass}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const lost = "13 events lost by the observers"
+	for name, write := range map[string]func(io.Writer) error{
+		"; " + lost + ".":           func(w io.Writer) error { return Markdown(w, r) },
+		"; " + lost + "</span></p>": func(w io.Writer) error { return HTML(w, r) },
+		"<system-err>" + lost + ": the report has gaps</system-err>": func(w io.Writer) error { return JUnit(w, r) },
+		"\n# " + lost + ": the report has gaps\n":                    func(w io.Writer) error { return TAP(w, r) },
+	} {
+		var b bytes.Buffer
+		if err := write(&b); err != nil || !strings.Contains(b.String(), name) {
+			t.Errorf("no %q (%v) in\n%s", name, err, b.String())
 		}
 	}
 }

@@ -51,6 +51,9 @@ func (r *Report) tap(b tapWriter) {
 		b.WriteString(" # SKIP no step was reached")
 	}
 	b.WriteString("\n")
+	if lost := r.losses(); lost != "" {
+		fmt.Fprintf(b, "# %s: the report has gaps\n", lost)
+	}
 	for i := range r.Steps {
 		s := &r.Steps[i]
 		result, directive := "not ok", ""

@@ -75,8 +75,23 @@ func fewer(lines []string) []string {
 	return append(kept, lines[len(lines)-mostLines/2:]...)
 }
 
-// headline says in a sentence how the run ended.
+// headline says in a sentence how the run ended, and what its observers lost.
 func (r *Report) headline() string {
+	if lost := r.losses(); lost != "" {
+		return r.outcome() + "; " + lost
+	}
+	return r.outcome()
+}
+
+// losses says how many events are missing, empty if none is known to be.
+func (r *Report) losses() string {
+	if r.Environment.Lost == 0 {
+		return ""
+	}
+	return count(r.Environment.Lost, "event") + " lost by the observers"
+}
+
+func (r *Report) outcome() string {
 	done := 0
 	for _, s := range r.Steps {
 		if s.Status == journal.Pass {

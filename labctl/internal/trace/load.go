@@ -44,11 +44,17 @@ const (
 // Open loads the programs and attaches them. epoch is the reading of
 // CLOCK_MONOTONIC, in ns, that the times of events count from. An error is an
 // *Unavailable.
-func Open(epoch int64) (*Tracer, error) {
+func Open(epoch int64) (*Tracer, error) { return open(epoch, ringSize) }
+
+// ringSize is the room for records that were not read yet, in bytes.
+const ringSize = 1 << 22
+
+func open(epoch int64, ring uint32) (*Tracer, error) {
 	spec, err := loadObserve()
 	if err != nil {
 		return nil, &Unavailable{"the programs", err, "labctl was not built from its own sources"}
 	}
+	spec.Maps[observeMapRecords].MaxEntries = ring
 	// Refused most often, and at once: everything that follows costs time.
 	records, err := ebpf.NewMap(spec.Maps[observeMapRecords])
 	if err != nil {

@@ -50,7 +50,7 @@ const struct record *record_type __attribute__((unused));
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
-	__uint(max_entries, 1 << 22);
+	__uint(max_entries, 4096); /* set when it is loaded */
 } records SEC(".maps");
 
 /* The network namespaces that are watched, by cookie. An inode number would be
@@ -155,11 +155,42 @@ static __always_inline void commit(struct record *r)
 
 /* The port that a full socket has, or had: a client's is given back, and skc_num
  * cleared, before CLOSE is set (tcp_set_state); inet_sport stays. */
-static __always_inline __u16 own_port(const struct sock *sk)
+static __always_inline __u16 own_port(const struct sock *sk, __u16 num)
 {
 	__u16 port = bpf_ntohs(BPF_CORE_READ((const struct inet_sock *)sk, inet_sport));
 
-	return port ? port : BPF_CORE_READ(sk, __sk_common.skc_num);
+	return port ? port : num;
+}
+
+/* begin, for a full socket that a tracepoint gives: its fields are loaded and not
+ * copied by a helper each, which would cost several times as much. Without a cookie. */
+static __always_inline struct record *begin_full(struct sock *sk, __u8 kind)
+{
+	struct sock_common *c = &sk->__sk_common;
+	struct record *r = take(c->skc_net.net->net_cookie, kind);
+
+	if (!r)
+		return NULL;
+	r->object = (__u64)c;
+	r->family = c->skc_family;
+	r->local_port = own_port(sk, c->skc_num);
+	r->remote_port = bpf_ntohs(c->skc_dport);
+	if (r->family == AF_INET6) {
+		__be32 *local = (__be32 *)r->local, *remote = (__be32 *)r->remote;
+
+		local[0] = c->skc_v6_rcv_saddr.in6_u.u6_addr32[0];
+		local[1] = c->skc_v6_rcv_saddr.in6_u.u6_addr32[1];
+		local[2] = c->skc_v6_rcv_saddr.in6_u.u6_addr32[2];
+		local[3] = c->skc_v6_rcv_saddr.in6_u.u6_addr32[3];
+		remote[0] = c->skc_v6_daddr.in6_u.u6_addr32[0];
+		remote[1] = c->skc_v6_daddr.in6_u.u6_addr32[1];
+		remote[2] = c->skc_v6_daddr.in6_u.u6_addr32[2];
+		remote[3] = c->skc_v6_daddr.in6_u.u6_addr32[3];
+	} else {
+		*(__be32 *)r->local = c->skc_rcv_saddr;
+		*(__be32 *)r->remote = c->skc_daddr;
+	}
+	return r;
 }
 
 SEC("tp_btf/inet_sock_set_state")
@@ -169,15 +200,15 @@ int BPF_PROG(observe_state, struct sock *sk, int from, int to)
 
 	if (sk->sk_protocol != IPPROTO_TCP || from == to)
 		return 0;
-	r = begin(&sk->__sk_common, STATE);
+	r = begin_full(sk, STATE);
 	if (!r)
 		return 0;
 	r->from = from;
 	r->to = to;
-	r->local_port = own_port(sk);
 	/* A child is cloned in LISTEN and takes its cookie from its request
 	 * socket only after it has been set to SYN_RECV (inet_csk_clone_lock). */
-	r->cookie = from == LISTEN && to == SYN_RECV ? 0 : bpf_get_socket_cookie(sk);
+	if (from != LISTEN || to != SYN_RECV)
+		r->cookie = bpf_get_socket_cookie(sk);
 	commit(r);
 	return 0;
 }
@@ -185,11 +216,11 @@ int BPF_PROG(observe_state, struct sock *sk, int from, int to)
 SEC("tp_btf/tcp_receive_reset")
 int BPF_PROG(observe_reset_received, struct sock *sk)
 {
-	struct record *r = begin(&sk->__sk_common, RESET_RECEIVED);
+	struct record *r = begin_full(sk, RESET_RECEIVED);
 
 	if (!r)
 		return 0;
-	r->from = r->to = BPF_CORE_READ(sk, __sk_common.skc_state);
+	r->from = r->to = sk->__sk_common.skc_state;
 	r->cookie = bpf_get_socket_cookie(sk);
 	commit(r);
 	return 0;
@@ -237,7 +268,7 @@ int BPF_PROG(observe_reset_sent, const struct sock *sk, const struct sk_buff *sk
 	if (sk) {
 		r->from = r->to = BPF_CORE_READ(c, skc_state);
 		if (r->from != TIME_WAIT)
-			r->local_port = own_port(sk);
+			r->local_port = own_port(sk, r->local_port);
 	}
 	if (skb && r->remote_port == 0) /* of no connection: a listener's, or nobody's */
 		ends_of(r, skb);

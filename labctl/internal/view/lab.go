@@ -26,6 +26,7 @@ type lab struct {
 	steps      int   // how many there are, 0 if not known
 	begun, end int64 // ns; end is that of the newest event
 	ended      int   // steps that passed, failed or broke
+	lost       int   // events that observers lost
 	result     *journal.Lab
 	step       *step // under way
 	last       *step // the one that ended last
@@ -116,11 +117,22 @@ func (l *lab) add(e journal.Event) {
 		l.result = e.LabInfo
 	case e.StepRun != nil:
 		l.addStep(e)
+	case e.Loss != nil:
+		l.lost += max(0, e.Loss.Count)
 	case e.Change != nil && l.step == nil && e.Change.What == "up":
 		l.hosts = append(l.hosts, host{e.Host, e.Change.Addresses})
 	case l.step != nil:
 		l.step.add(e, l.now())
 	}
+}
+
+// losses says what a verdict does not rest on, for its line; empty if nothing was
+// lost.
+func (l *lab) losses() string {
+	if l.lost == 0 {
+		return ""
+	}
+	return fmt.Sprintf("; %s lost by the observers", count(l.lost, "event"))
 }
 
 func (l *lab) addStep(e journal.Event) {

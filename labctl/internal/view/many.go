@@ -22,6 +22,7 @@ type Many struct {
 	running []*entry // in the order of their beginning
 	total   int
 	ended   map[journal.Verdict][]string
+	lossy   []string // runs whose observers lost events
 	begun   time.Time
 	closed  bool
 	ticker  *ticker
@@ -151,6 +152,10 @@ func (m *Many) settle(en *entry, v journal.Verdict) {
 	default:
 		text = "failed" + m.page.where(l, "")
 	}
+	if l.lost > 0 {
+		text += l.losses()
+		m.lossy = append(m.lossy, en.name)
+	}
 	m.print(v, en.name, text, m.page.duration(l.end-l.begun))
 	if l.bad == nil || v == journal.Pass {
 		return
@@ -227,9 +232,13 @@ func (m *Many) Done(reportPath string) {
 	defer m.mu.Unlock()
 	passed := len(m.ended[journal.Pass])
 	took := m.page.duration(int64(m.page.now().Sub(m.begun)))
+	lost := ""
+	if len(m.lossy) > 0 {
+		lost = "; the observers lost events of: " + strings.Join(m.lossy, ", ")
+	}
 	lines := []string{""}
 	if passed > 0 && len(m.ended) == 1 {
-		lines = append(lines, each(m.page.wrap("PASS ", "  ", fmt.Sprintf("%s in %s", count(m.total, "scenario"), took)), m.page.good)...)
+		lines = append(lines, each(m.page.wrap("PASS ", "  ", fmt.Sprintf("%s in %s", count(m.total, "scenario"), took)+lost), m.page.good)...)
 	} else {
 		text := fmt.Sprintf("%d of %s passed in %s", passed, count(m.total, "scenario"), took)
 		word := "INCOMPLETE "
@@ -242,7 +251,7 @@ func (m *Many) Done(reportPath string) {
 				text += "; " + g.said + ": " + strings.Join(names, ", ")
 			}
 		}
-		lines = append(lines, each(m.page.wrap(word, "  ", text), m.page.bad)...)
+		lines = append(lines, each(m.page.wrap(word, "  ", text+lost), m.page.bad)...)
 	}
 	m.screen.print(append(lines, m.page.path("reports", reportPath)...)...)
 }

@@ -75,13 +75,13 @@ func (p page) verdict(l *lab) []string {
 		if l.header == nil {
 			return each(p.wrap("INCOMPLETE ", "  ", "nothing was recorded"), p.bad)
 		}
-		return each(p.wrap("INCOMPLETE ", "  ", fmt.Sprintf("%s: it ended early, after %s in %s", name, l.progress(), took)), p.bad)
+		return each(p.wrap("INCOMPLETE ", "  ", fmt.Sprintf("%s: it ended early, after %s in %s", name, l.progress(), took)+l.losses()), p.bad)
 	}
 	switch l.result.Verdict {
 	case journal.Pass:
-		return each(p.wrap("PASS ", "  ", fmt.Sprintf("%s: %s in %s", name, count(l.ended, "step"), took)), p.good)
+		return each(p.wrap("PASS ", "  ", fmt.Sprintf("%s: %s in %s", name, count(l.ended, "step"), took)+l.losses()), p.good)
 	case journal.Fail:
-		lines := each(p.wrap("FAIL ", "  ", name+p.where(l, file)), p.bad)
+		lines := each(p.wrap("FAIL ", "  ", name+p.where(l, file)+l.losses()), p.bad)
 		if l.badEnd != nil {
 			for _, m := range l.badEnd.Mismatches {
 				lines = append(lines, p.mismatch(m)...)
@@ -89,9 +89,9 @@ func (p page) verdict(l *lab) []string {
 		}
 		return append(lines, p.advice(l)...)
 	case journal.Error:
-		return each(p.wrap("ERROR ", "  ", strings.TrimSuffix(name+p.where(l, file)+": "+p.why(l), ": ")), p.bad)
+		return each(p.wrap("ERROR ", "  ", strings.TrimSuffix(name+p.where(l, file)+": "+p.why(l), ": ")+l.losses()), p.bad)
 	}
-	return each(p.wrap("INCOMPLETE ", "  ", fmt.Sprintf("%s: %s in %s", name, l.progress(), took)), p.bad)
+	return each(p.wrap("INCOMPLETE ", "  ", fmt.Sprintf("%s: %s in %s", name, l.progress(), took)+l.losses()), p.bad)
 }
 
 func (l *lab) progress() string {

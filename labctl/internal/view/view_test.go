@@ -5,6 +5,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -272,5 +273,30 @@ func TestCloseReportsWriteError(t *testing.T) {
 	v.Add(timewait()[0])
 	if v.Close() == nil {
 		t.Error("no error from a closed pipe")
+	}
+}
+
+// A verdict names what the observers lost, whatever it is.
+func TestLossInVerdict(t *testing.T) {
+	for name, events := range map[string][]journal.Event{"PASS": timewait(), "FAIL": failing(), "ERROR": broken(), "INCOMPLETE": killed()} {
+		at := len(events) / 2
+		loss := func(n int) journal.Event {
+			return journal.Event{Kind: journal.KindLoss, Lab: events[at].Lab, T: events[at].T, Loss: &journal.Loss{Observer: "trace", Count: n}}
+		}
+		events = slices.Insert(events, at, loss(40), loss(-3), loss(2))
+		got := replay(Options{Width: 0}, events)
+		i := strings.Index(got, "\n"+name+" ")
+		if i < 0 {
+			t.Fatalf("no %s in\n%s", name, got)
+		}
+		line, _, _ := strings.Cut(got[i+1:], "\n")
+		if !strings.HasSuffix(line, "; 42 events lost by the observers") {
+			t.Errorf("the verdict: %s", line)
+		}
+		all := manyText(Options{Width: 0}, events)
+		lost := strings.Count(all, "; 42 events lost by the observers")
+		if name != "INCOMPLETE" && (lost != 1 || !strings.Contains(all, "; the observers lost events of: "+events[at].Lab)) {
+			t.Errorf("of many: %s", all)
+		}
 	}
 }
