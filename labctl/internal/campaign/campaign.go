@@ -60,7 +60,13 @@ type Options struct {
 	Author string // who hands the report in
 	// Join, if not nil, is what the hosts of the only item are.
 	Join *sandbox.Join
-	Now  func() time.Time
+	// Next, if not nil, holds the only item's lab before each step until one
+	// comes.
+	Next <-chan struct{}
+	// Predictions, if not nil, are what the reader of the only item's run said,
+	// asked for when all has been shown up to the lab's end. They become events.
+	Predictions func() []journal.Prediction
+	Now         func() time.Time
 }
 
 // Run runs the items and returns an exit code: that of the worst.
@@ -158,13 +164,15 @@ func one(ctx context.Context, n int, item Item, o Options, name string, feed *fe
 	header := journal.Header{Version: journal.Version, Labctl: o.Labctl, Author: o.Author, Started: now.Format(time.RFC3339Nano),
 		Machine: machine(), Scenario: journal.Scenario{Name: item.Name, File: item.File, Digest: item.Digest,
 			Text: item.Text, Title: item.Title, Lesson: item.Lesson, Set: item.Settings.Set, Axes: item.Axes, Command: item.Settings.Command, Joined: o.Join.PIDs()}}
-	began := false     // the journal has a header
+	began := false // the journal has a header
+	var last journal.Event
 	var refused string // what the machine refused to a lab
-	runErr := sandbox.RunJoined(ctx, o.Join, scenario.Plan{Labs: o.labs(item), Jobs: o.Jobs}, header, file, func(e journal.Event) {
+	runErr := sandbox.RunWith(ctx, sandbox.With{Join: o.Join, Next: o.Next}, scenario.Plan{Labs: o.labs(item), Jobs: o.Jobs}, header, file, func(e journal.Event) {
 		began = began || e.Header != nil
 		if e.LabInfo != nil && e.LabInfo.Refused {
 			refused = e.LabInfo.Error
 		}
+		last = e
 		feed.event(n, e)
 	})
 	if runErr != nil && !began {
@@ -172,7 +180,13 @@ func one(ctx context.Context, n int, item Item, o Options, name string, feed *fe
 		feed.done(n, nil, "", runErr)
 		return Impossible
 	}
-	_, err = file.Seek(0, io.SeekStart)
+	if o.Predictions != nil {
+		feed.flush()
+		err = writePredictions(file, last, o.Predictions())
+	}
+	if err == nil {
+		_, err = file.Seek(0, io.SeekStart)
+	}
 	var d report.Document
 	if err == nil {
 		d, err = Render(file, folder.path)
@@ -197,4 +211,17 @@ func one(ctx context.Context, n int, item Item, o Options, name string, feed *fe
 		return Impossible
 	}
 	return OK
+}
+
+// writePredictions adds what the reader said to the journal, behind its last
+// event. They have that event's time: when they were made is the reader's own.
+func writePredictions(journalFile io.Writer, last journal.Event, all []journal.Prediction) error {
+	w := journal.NewWriter(journalFile, last.N+1)
+	for _, p := range all {
+		w.Write(journal.Event{T: last.T, Lab: last.Lab, Step: p.Index, Kind: journal.KindPrediction, Prediction: &p})
+	}
+	if err := w.Err(); err != nil {
+		return fmt.Errorf("write the journal: %w", err)
+	}
+	return nil
 }

@@ -40,6 +40,13 @@ func (f *feed) add(show func()) {
 	f.more.Signal()
 }
 
+// flush returns when all that was added so far has been shown.
+func (f *feed) flush() {
+	shown := make(chan struct{})
+	f.add(func() { close(shown) })
+	<-shown
+}
+
 func (f *feed) drain() {
 	defer close(f.idle)
 	for {

@@ -34,6 +34,7 @@ type running struct {
 	jobs, repeat   int
 	verbose        bool
 	given          func(flag string) bool
+	hands          hands
 }
 
 func (r *running) flags(cmd *cobra.Command) {
@@ -65,6 +66,7 @@ address, setting or rule of theirs. An address that the scenario gives to a host
 stands for the one that the host has.`,
 		Example: `  labctl run scenarios/timewait.yaml
   labctl run timewait reuseaddr --report /tmp/lecture
+  labctl run timewait --step --predict
   labctl run scenarios -j 16 --format junit >results.xml
   labctl run restart --set port=8080 -- ./my-server --listen :8080
   labctl run timewait --join server=4711,client=4712 --author "Ada Lovelace"`,
@@ -98,11 +100,20 @@ stands for the one that the host has.`,
 			if labs := len(items[0].Labs); r.join != nil && (len(items) > 1 || labs > 1) {
 				return errors.New("--join takes one scenario without a matrix: labs side by side on the same hosts would disturb one another")
 			}
+			labs := 0
+			for _, item := range items {
+				labs += len(item.Labs)
+			}
+			if err := r.hands.check(labs * max(r.repeat, 1)); err != nil {
+				return err
+			}
 			return a.campaign(items, r)
 		},
 	}
 	r.flags(cmd)
 	cmd.Flags().StringSliceVar(&join, "join", nil, "`HOST=PID,...`: hosts are the network namespaces of these processes")
+	cmd.Flags().BoolVar(&r.hands.step, "step", false, "wait for Enter before each step; the lab is held, the kernel's timers are not")
+	cmd.Flags().BoolVar(&r.hands.predict, "predict", false, "ask what each step will do, then show it, and keep the score in the report")
 	cmd.Flags().StringArrayVar(&set, "set", nil, "`name=value` in place of the file's: port")
 	return cmd
 }
@@ -124,7 +135,8 @@ func (a *app) campaign(items []campaign.Item, r running) error {
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	ctx, stop := interruptible()
 	defer stop()
-	show := &screen{stderr: a.stderr, results: a.stdout, write: write}
+	r.hands.begin(ctx, os.Stdin)
+	show := &screen{stderr: a.stderr, results: a.stdout, write: write, hands: &r.hands}
 	out := a.stdout
 	if write != nil {
 		out = a.stderr
@@ -140,7 +152,11 @@ func (a *app) campaign(items []campaign.Item, r running) error {
 			show.names = append(show.names, item.Name)
 		}
 	}
-	a.code = campaign.Run(ctx, items, campaign.Options{Folder: r.folder, Jobs: r.jobs, Repeat: r.repeat, Labctl: version(), Author: r.author, Join: r.join, Now: time.Now}, show)
+	options := campaign.Options{Folder: r.folder, Jobs: r.jobs, Repeat: r.repeat, Labctl: version(), Author: r.author, Join: r.join, Now: time.Now, Next: r.hands.next}
+	if r.hands.predict {
+		options.Predictions = r.hands.predictions
+	}
+	a.code = campaign.Run(ctx, items, options, show)
 	return written(show.close(cmp.Or(r.folder, show.folder, campaign.Reports)))
 }
 
@@ -154,11 +170,14 @@ type screen struct {
 	single  *view.View
 	many    *view.Many
 	names   []string
+	hands   *hands
 }
 
 func (s *screen) Event(run int, e journal.Event) {
 	if s.single != nil {
+		s.hands.before(s.single, e)
 		s.single.Add(e)
+		s.hands.after(s.single, e)
 	} else {
 		s.many.AddFrom(s.run(run), e)
 	}

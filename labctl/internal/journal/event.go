@@ -32,7 +32,12 @@ const (
 	KindSegment Kind = "segment" // a TCP segment left or reached a host
 	KindReset   Kind = "reset"   // a host's kernel sent an RST, or took one for a socket
 	KindLoss    Kind = "loss"    // an observer could not keep up: events are missing
-	KindNote    Kind = "note"    // anything a reader should know, such as a fallback
+	// KindPause: the lab waits for its reader before a step.
+	KindPause Kind = "pause"
+	// KindPrediction: what the reader said that a step would do. The outside
+	// writes these, behind the lab's end.
+	KindPrediction Kind = "prediction"
+	KindNote       Kind = "note" // anything a reader should know, such as a fallback
 )
 
 // Event is one line of the journal. Exactly one payload is set, the one its
@@ -55,18 +60,20 @@ type Event struct {
 	// PID is the process, numbered as the lab's own PID namespace does.
 	PID int `json:"pid,omitempty"`
 
-	Header  *Header  `json:"header,omitempty"`
-	LabInfo *Lab     `json:"lab_info,omitempty"`
-	Change  *Change  `json:"change,omitempty"`
-	StepRun *Step    `json:"step_run,omitempty"`
-	Process *Process `json:"process,omitempty"`
-	Syscall *Syscall `json:"syscall,omitempty"`
-	Sockets *Sockets `json:"sockets,omitempty"`
-	State   *State   `json:"state,omitempty"`
-	Segment *Segment `json:"segment,omitempty"`
-	Reset   *Reset   `json:"reset,omitempty"`
-	Loss    *Loss    `json:"loss,omitempty"`
-	Note    *Note    `json:"note,omitempty"`
+	Header     *Header     `json:"header,omitempty"`
+	LabInfo    *Lab        `json:"lab_info,omitempty"`
+	Change     *Change     `json:"change,omitempty"`
+	StepRun    *Step       `json:"step_run,omitempty"`
+	Process    *Process    `json:"process,omitempty"`
+	Syscall    *Syscall    `json:"syscall,omitempty"`
+	Sockets    *Sockets    `json:"sockets,omitempty"`
+	State      *State      `json:"state,omitempty"`
+	Segment    *Segment    `json:"segment,omitempty"`
+	Reset      *Reset      `json:"reset,omitempty"`
+	Loss       *Loss       `json:"loss,omitempty"`
+	Pause      *Pause      `json:"pause,omitempty"`
+	Prediction *Prediction `json:"prediction,omitempty"`
+	Note       *Note       `json:"note,omitempty"`
 }
 
 // Header is the first line. The outside writes it: nothing in it is known to
@@ -333,7 +340,8 @@ type SocketFacts struct {
 // Sockets is a host's TCP socket table at one moment, IPv4 and IPv6.
 type Sockets struct {
 	// Reason says why the table was read: "step" at a step's end, "refused"
-	// right after a bind or listen that failed, "wait" while waiting.
+	// right after a bind or listen that failed, "wait" while waiting, "held"
+	// while the lab waits for its reader.
 	Reason string `json:"reason"`
 	// After is the number of the event that the table was read for: the
 	// refused system call. 0 otherwise.

@@ -110,6 +110,8 @@ func (b *builder) add(e journal.Event) {
 		}
 		r.Sockets = append(r.Sockets, Table{N: e.N, T: e.T, Step: e.Step, Host: e.Host, Reason: s.Reason, After: s.After,
 			Port: s.Port, Rows: rows, Unlisted: s.Unlisted, Error: s.Error})
+	case e.Prediction != nil:
+		r.Predictions = append(r.Predictions, *e.Prediction)
 	case e.Note != nil:
 		r.Notes = append(r.Notes, Note{e.N, e.T, e.Note.Text})
 	}

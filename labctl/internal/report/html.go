@@ -58,6 +58,9 @@ type page struct {
 	Programs            string // summary of Processes
 	Processes           []terminal
 	Notes               []string
+	Score               string // of Predictions
+	PredictionHead      []string
+	Predictions         [][]string
 	Environment         [][2]string
 	Again               string
 	Name                string
@@ -177,6 +180,14 @@ func newPage(r *Report) page {
 			Command: short(o.screen()[0]), Lines: shorts(o.screen()[1:])})
 	}
 	p.Programs = fmt.Sprintf("All that the programs printed, by process (%d)", len(r.Processes))
+	p.Score, p.PredictionHead = r.score(), []string{"step", "question", "said", "was", ""}
+	for _, said := range r.Predictions {
+		row := []string{fmt.Sprintf("%d %s", said.Index, said.ID), said.Question, said.Answer, said.Seen, verdictOf(said)}
+		for i := range row {
+			row[i] = short(row[i])
+		}
+		p.Predictions = append(p.Predictions, row)
+	}
 	for _, n := range r.Notes {
 		p.Notes = append(p.Notes, short(n.Text))
 	}

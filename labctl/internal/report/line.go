@@ -63,6 +63,13 @@ func text(e journal.Event) string {
 		return resetText(e.Reset)
 	case e.Loss != nil:
 		return lossText(e.Loss)
+	case e.Pause != nil:
+		if e.Pause.Phase == journal.PhaseBegin {
+			return fmt.Sprintf("the lab waits for its reader before step %d: %s", e.Pause.Index, e.Pause.ID)
+		}
+		return fmt.Sprintf("the reader lets step %d begin after %s", e.Pause.Index, journal.Duration(e.Pause.Duration))
+	case e.Prediction != nil:
+		return predictionText(*e.Prediction)
 	case e.Note != nil:
 		return e.Note.Text
 	}

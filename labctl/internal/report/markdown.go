@@ -28,6 +28,7 @@ func Markdown(w io.Writer, runs ...Document) error {
 func (m markdown) report(r *Report) {
 	m.head(r)
 	m.steps(r)
+	m.predictions(r)
 	m.ladder(r)
 	for _, b := range r.refused() {
 		m.refusal(r, b)
@@ -110,6 +111,18 @@ func (m markdown) steps(r *Report) {
 		}
 		m.line(fmt.Sprintf("| %d | %s | %s | %s | %s | %s |", s.Index, plain(s.name()), plain(string(s.Status)), plain(s.expected()),
 			plain(seen), s.took()))
+	}
+	m.line("")
+}
+
+// predictions are what the reader said that steps would do.
+func (m markdown) predictions(r *Report) {
+	if len(r.Predictions) == 0 {
+		return
+	}
+	m.line("## Predictions", "", "**"+r.score()+".**", "", "| step | question | said | was | |", "|---|---|---|---|---|")
+	for _, p := range r.Predictions {
+		m.line(fmt.Sprintf("| %d %s | %s | %s | %s | %s |", p.Index, plain(p.ID), plain(p.Question), plain(p.Answer), plain(p.Seen), verdictOf(p)))
 	}
 	m.line("")
 }

@@ -51,6 +51,9 @@ type Report struct {
 	// order.
 	Events []Event `json:"events"`
 	Notes  []Note  `json:"notes"`
+	// Predictions are what the reader said that steps would do, before they were
+	// shown (run --predict), and whether it came so. Absent if none was made.
+	Predictions []journal.Prediction `json:"predictions,omitempty"`
 
 	ladder *ladder.Ladder
 }
@@ -213,7 +216,8 @@ type Table struct {
 	Step int    `json:"step,omitempty"`
 	Host string `json:"host"`
 	// Reason is "step" (at the step's end), "refused" (right after a refused
-	// bind or listen) or "wait" (while waiting).
+	// bind or listen), "wait" (while waiting) or "held" (while the lab waited
+	// for its reader).
 	Reason string `json:"reason"`
 	// After is the event of the refused call.
 	After int `json:"after,omitempty"`

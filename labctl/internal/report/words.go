@@ -364,6 +364,8 @@ func (t Table) caption() string {
 		text += fmt.Sprintf(", right after #%d", t.After)
 	case t.Reason == "wait":
 		text += ", while waiting"
+	case t.Reason == "held":
+		text += ", while the lab was held"
 	}
 	if t.Port != 0 {
 		text += fmt.Sprintf(", port %d only", t.Port)

@@ -45,6 +45,10 @@ type Control struct {
 	// its hosts are, by host. Without it the hosts are made.
 	Joined map[string]int `json:"joined,omitempty"`
 	Cancel bool           `json:"cancel,omitempty"` // stop where you are, and say so
+	// Paced, beside a plan, says that each step waits for a Next. Labs of a
+	// paced plan take the same ones: it has one.
+	Paced bool `json:"paced,omitempty"`
+	Next  bool `json:"next,omitempty"` // let the next step begin
 	// Examine, in place of a plan, asks what this machine can do: JSON lines
 	// of Finding come out in place of a journal.
 	Examine bool `json:"examine,omitempty"`
@@ -63,7 +67,8 @@ func Main() int {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	go obey(control, cancel)
+	next := make(chan struct{}, mostNext)
+	go obey(control, cancel, next)
 
 	out := os.NewFile(JournalFD, "journal")
 	in := &inside{
@@ -71,6 +76,9 @@ func Main() int {
 		epoch:   start,
 		joined:  first.Joined,
 		journal: journal.NewWriter(out, 2),
+	}
+	if first.Paced {
+		in.next = next
 	}
 	defaultSignals()
 	var err error
@@ -111,6 +119,7 @@ type inside struct {
 	journal *journal.Writer
 	joined  map[string]int // as in Control
 	poller  *poller
+	next    chan struct{} // one for each step that may begin; nil: all may
 	// observer reads the captures of all labs.
 	observer *capture.Observer
 	traced   func() (*trace.Tracer, error) // waits until the tracer is loaded
@@ -123,7 +132,7 @@ func (in *inside) note(format string, args ...any) {
 
 // obey follows the control stream to its end, and ends the process there: no
 // one is left to read the journal. The kernel ends what the labs run.
-func obey(control *json.Decoder, cancel func()) {
+func obey(control *json.Decoder, cancel func(), next chan<- struct{}) {
 	for {
 		var c Control
 		if err := control.Decode(&c); err != nil {
@@ -134,6 +143,12 @@ func obey(control *json.Decoder, cancel func()) {
 		}
 		if c.Cancel {
 			cancel()
+		}
+		if c.Next {
+			select {
+			case next <- struct{}{}:
+			default: // more than a scenario has steps
+			}
 		}
 	}
 }

@@ -147,6 +147,7 @@ func settings(host *netlab.Host, set []scenario.Sysctl) map[string]string {
 func (l *lab) play() (journal.Verdict, error) {
 	for i := range l.plan.Steps {
 		s := &l.plan.Steps[i]
+		l.pause(s)
 		verdict, err := l.step(s)
 		if verdict == journal.Pass {
 			continue

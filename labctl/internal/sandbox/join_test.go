@@ -101,7 +101,7 @@ func TestJoin(t *testing.T) {
 		}
 		var verdict journal.Verdict
 		var notes, connected []string
-		err = sandbox.RunJoined(context.Background(), join, scenario.Plan{Labs: s.Labs}, journal.Header{Version: journal.Version}, &bytes.Buffer{}, func(e journal.Event) {
+		err = sandbox.RunWith(context.Background(), sandbox.With{Join: join}, scenario.Plan{Labs: s.Labs}, journal.Header{Version: journal.Version}, &bytes.Buffer{}, func(e journal.Event) {
 			switch {
 			case e.LabInfo != nil:
 				verdict = e.LabInfo.Verdict
@@ -164,7 +164,7 @@ steps:
 	for round := range 2 {
 		var verdict journal.Verdict
 		told := ""
-		err = sandbox.RunJoined(context.Background(), join, scenario.Plan{Labs: s.Labs}, journal.Header{Version: journal.Version}, &bytes.Buffer{}, func(e journal.Event) {
+		err = sandbox.RunWith(context.Background(), sandbox.With{Join: join}, scenario.Plan{Labs: s.Labs}, journal.Header{Version: journal.Version}, &bytes.Buffer{}, func(e journal.Event) {
 			switch {
 			case e.LabInfo != nil:
 				verdict = e.LabInfo.Verdict

@@ -38,14 +38,22 @@ import (
 // The error is nil when the inside has told all in the journal, whatever its
 // verdict; a *Refused when this machine does not allow labs.
 func Run(ctx context.Context, plan scenario.Plan, header journal.Header, out io.Writer, see func(journal.Event)) error {
-	return RunJoined(ctx, nil, plan, header, out, see)
+	return RunWith(ctx, With{}, plan, header, out, see)
 }
 
-// RunJoined is Run with hosts that were there before, nil for hosts of its own.
-func RunJoined(ctx context.Context, join *Join, plan scenario.Plan, header journal.Header, out io.Writer, see func(journal.Event)) error {
+// With is what a run may have besides its plan.
+type With struct {
+	// Join, if not nil, is what the hosts are that were there before.
+	Join *Join
+	// Next, if not nil, holds the lab before each step until one comes.
+	Next <-chan struct{}
+}
+
+// RunWith is Run with more.
+func RunWith(ctx context.Context, with With, plan scenario.Plan, header journal.Header, out io.Writer, see func(journal.Event)) error {
 	rootless := !privileged()
 	header.Rootless = rootless
-	in, err := start(rootless, join.files(), "inside")
+	in, err := start(rootless, with.Join.files(), "inside")
 	if err != nil {
 		return err
 	}
@@ -61,7 +69,10 @@ func RunJoined(ctx context.Context, join *Join, plan scenario.Plan, header journ
 	see(first)
 
 	told := make(chan error, 1)
-	go func() { told <- in.tell(runner.Control{Plan: &plan, Joined: join.descriptors()}) }()
+	go func() {
+		told <- in.tell(runner.Control{Plan: &plan, Joined: with.Join.descriptors(), Paced: with.Next != nil})
+		in.pace(with.Next)
+	}()
 	stop := context.AfterFunc(ctx, func() {
 		in.tell(runner.Control{Cancel: true}) // a failure means that it has ended
 		grace := time.NewTimer(cancelGrace)   // it answers within its own deadlines, or not at all
@@ -89,6 +100,22 @@ func RunJoined(ctx context.Context, join *Join, plan scenario.Plan, header journ
 		return <-told
 	}
 	return nil
+}
+
+// pace hands on what lets the lab's steps begin, until the inside is gone.
+func (in *insider) pace(next <-chan struct{}) {
+	for {
+		select {
+		case _, open := <-next:
+			if !open {
+				next = nil
+			} else if in.tell(runner.Control{Next: true}) != nil {
+				return // it is gone
+			}
+		case <-in.over:
+			return
+		}
+	}
 }
 
 // cancelGrace is how long a cancelled inside may take to end its programs.

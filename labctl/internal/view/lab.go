@@ -28,9 +28,10 @@ type lab struct {
 	ended      int   // steps that passed, failed or broke
 	lost       int   // events that observers lost
 	result     *journal.Lab
-	step       *step // under way
-	last       *step // the one that ended last
-	bad        *step // the one that failed
+	step       *step             // under way
+	timers     map[string]runOut // host -> the end of its TIME_WAITs
+	last       *step             // the one that ended last
+	bad        *step             // the one that failed
 	badEnd     *journal.Step
 }
 

@@ -60,6 +60,8 @@ type View struct {
 	hosts   bool              // the hosts are printed
 	skipped []string
 	closed  bool
+	paused  *pause // waits for the reader before a step
+	asking  bool   // a question stands where the live line would be
 	ticker  *ticker
 }
 
@@ -91,6 +93,10 @@ func (v *View) Add(e journal.Event) {
 		}
 	case journal.KindStep:
 		v.addStep(e)
+	case journal.KindPause:
+		if e.Pause != nil {
+			v.addPause(e.Pause)
+		}
 	case journal.KindProcess:
 		v.addProcess(e)
 	case journal.KindSyscall:
@@ -98,6 +104,9 @@ func (v *View) Add(e journal.Event) {
 			v.detail(v.page.syscall(e))
 		}
 	case journal.KindSockets:
+		if e.Sockets != nil {
+			v.lab.addTimers(e)
+		}
 		if s := v.lab.step; s != nil && s.timer != "" && !s.streams && !v.page.Animate {
 			v.stream()
 		}
@@ -210,7 +219,11 @@ func (v *View) tick() {
 }
 
 func (v *View) drawLive() {
-	if v.page.Animate {
+	switch {
+	case !v.page.Animate || v.asking:
+	case v.paused != nil:
+		v.screen.live(v.waiting())
+	default:
 		v.screen.live(v.page.live(v.lab.step, v.screen.page.Width))
 	}
 }
