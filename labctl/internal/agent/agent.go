@@ -34,16 +34,23 @@ func Main() int {
 	case spec.Client != nil:
 		return p.visit(spec.Client)
 	case spec.Keep != nil:
-		unix.CloseOnExec(connFD)
-		if p.lab != nil {
-			p.lab.send(Message{PID: os.Getpid(), Start: journal.Monotonic()})
-		}
-		p.greet(connFD, spec.Keep.Index)
-		p.echo(connFD)
-		p.close(connFD)
+		unix.CloseOnExec(inheritedFD)
+		p.born()
+		p.greet(inheritedFD, spec.Keep.Index)
+		p.echo(inheritedFD)
+		p.close(inheritedFD)
 		return 0
+	case spec.Actor != nil:
+		return act(p, spec.Actor)
 	}
 	return 2
+}
+
+// born is the first word of a forked child.
+func (p *program) born() {
+	if p.lab != nil {
+		p.lab.send(Message{PID: os.Getpid(), Start: journal.Monotonic()})
+	}
 }
 
 // Serve runs the article's server on this machine, recording nothing, and
@@ -64,6 +71,10 @@ func Visit(c *scenario.Client, out *os.File) int {
 func Environ() []string {
 	return Override(os.Environ(), "GOMAXPROCS=1", "GOGC=off", "GOMEMLIMIT=16MiB")
 }
+
+// ActorEnviron is that of an actor's process: a second thread may run, so that a
+// call that waited is timed when it returns, and not when the first is free.
+func ActorEnviron() []string { return Override(Environ(), "GOMAXPROCS=2") }
 
 // Override is the environment env with the NAME=value of set in it, each name
 // once: of two entries of one name, getenv(3) returns the first and shells the
@@ -98,25 +109,37 @@ func Tell(fd int, s Spec) error {
 }
 
 // fork starts a child that serves the connection, in a process of its own that
-// outlives this one. It is this program again, since a Go process cannot fork
-// without exec.
+// outlives this one.
 func (p *program) fork(conn, index int) error {
+	return p.start(Spec{Keep: &Keep{Index: index}}, "", conn)
+}
+
+// start starts a child with copies of the descriptors, from inheritedFD on. It
+// is this program again, since a Go process cannot fork without exec. name is
+// that of its program, if not this one's.
+func (p *program) start(spec Spec, name string, files ...int) error {
 	mine, theirs, err := Channel()
 	if err != nil {
 		return err
 	}
 	defer unix.Close(mine)
 	defer unix.Close(theirs)
-	if err := Tell(mine, Spec{Keep: &Keep{Index: index}, Record: p.lab != nil}); err != nil {
+	spec.Record = p.lab != nil
+	if err := Tell(mine, spec); err != nil {
 		return err
 	}
 	if p.lab != nil {
-		p.lab.send(Message{Child: true}, mine)
+		p.lab.send(Message{Child: true, Name: name}, mine)
 	}
-	pid, err := syscall.ForkExec("/proc/self/exe", []string{"labctl", "agent"}, &syscall.ProcAttr{
-		Env:   Environ(),
-		Files: []uintptr{0, p.out.Fd(), 2, uintptr(theirs), uintptr(conn)},
-	})
+	env := os.Environ() // in a lab, an agent's
+	if p.lab == nil {
+		env = Environ()
+	}
+	attr := &syscall.ProcAttr{Env: env, Files: []uintptr{0, p.out.Fd(), 2, uintptr(theirs)}}
+	for _, fd := range files {
+		attr.Files = append(attr.Files, uintptr(fd))
+	}
+	pid, err := syscall.ForkExec("/proc/self/exe", []string{"labctl", "agent"}, attr)
 	if err != nil {
 		return err
 	}

@@ -33,11 +33,13 @@ type recorder interface {
 // calls makes socket calls and records them. A nil recorder records nothing.
 type calls struct {
 	rec recorder
+	of  string // the scenario's name of the socket, if it has one
 }
 
 // do makes one call and records it. The call returns the kernel's result; what
 // else it learned it writes to s.
 func (c calls) do(s *journal.Syscall, call func() (int, error)) error {
+	s.Of = c.of
 	s.Start = journal.Monotonic()
 	result, err := call()
 	s.Duration = journal.Monotonic() - s.Start
@@ -84,14 +86,26 @@ func facts(fd int) *journal.SocketFacts {
 	return &f
 }
 
+// socket makes a TCP socket for the address.
 func (c calls) socket(a netip.Addr) (fd int, err error) {
-	s := journal.Syscall{Name: "socket", FD: -1, Args: journal.Args{Domain: "AF_INET", Type: "SOCK_STREAM"}}
-	domain := unix.AF_INET
 	if a.Is6() {
+		return c.socketOf(scenario.TCP6)
+	}
+	return c.socketOf(scenario.TCP4)
+}
+
+// socketOf makes a socket of one of scenario's kinds.
+func (c calls) socketOf(kind string) (fd int, err error) {
+	s := journal.Syscall{Name: "socket", FD: -1, Args: journal.Args{Domain: "AF_INET", Type: "SOCK_STREAM"}}
+	domain, typ := unix.AF_INET, unix.SOCK_STREAM
+	if kind == scenario.TCP6 || kind == scenario.UDP6 {
 		domain, s.Args.Domain = unix.AF_INET6, "AF_INET6"
 	}
+	if kind == scenario.UDP4 || kind == scenario.UDP6 {
+		typ, s.Args.Type = unix.SOCK_DGRAM, "SOCK_DGRAM"
+	}
 	err = c.do(&s, func() (int, error) {
-		fd, err = unix.Socket(domain, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+		fd, err = unix.Socket(domain, typ|unix.SOCK_CLOEXEC, 0)
 		s.FD = fd
 		return fd, err
 	})
@@ -100,33 +114,46 @@ func (c calls) socket(a netip.Addr) (fd int, err error) {
 
 // options sets what is asked for and nothing else.
 func (c calls) options(fd int, o scenario.Options) error {
-	flag := func(level, opt int, levelName, name string, on *bool) error {
-		if on == nil {
-			return nil
+	var set []scenario.Option
+	flag := func(level, opt int, levelName, name string, on *bool) {
+		if on != nil {
+			v := 0
+			if *on {
+				v = 1
+			}
+			set = append(set, scenario.Option{Name: name, Level: level, Opt: opt, LevelName: levelName, Int: &v})
 		}
-		v := 0
-		if *on {
-			v = 1
+	}
+	flag(unix.SOL_SOCKET, unix.SO_REUSEADDR, "SOL_SOCKET", "SO_REUSEADDR", o.ReuseAddr)
+	flag(unix.SOL_SOCKET, unix.SO_REUSEPORT, "SOL_SOCKET", "SO_REUSEPORT", o.ReusePort)
+	flag(unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, "IPPROTO_IPV6", "IPV6_V6ONLY", o.V6Only)
+	if o.Linger != nil {
+		set = append(set, scenario.Option{Name: "SO_LINGER", Level: unix.SOL_SOCKET, Opt: unix.SO_LINGER, LevelName: "SOL_SOCKET", Linger: o.Linger})
+	}
+	for _, o := range set {
+		if err := c.option(fd, o); err != nil {
+			return err
 		}
-		s := journal.Syscall{Name: "setsockopt", FD: fd, Args: journal.Args{Level: levelName, Option: name, Value: fmt.Sprint(v)}}
-		return c.do(&s, func() (int, error) { return 0, unix.SetsockoptInt(fd, level, opt, v) })
 	}
-	if err := flag(unix.SOL_SOCKET, unix.SO_REUSEADDR, "SOL_SOCKET", "SO_REUSEADDR", o.ReuseAddr); err != nil {
-		return err
+	return nil
+}
+
+// option sets one option.
+func (c calls) option(fd int, o scenario.Option) error {
+	s := journal.Syscall{Name: "setsockopt", FD: fd, Args: journal.Args{Level: o.LevelName, Option: o.Name}}
+	set := func() error { return unix.SetsockoptString(fd, o.Level, o.Opt, o.Text) }
+	switch {
+	case o.Int != nil:
+		s.Args.Value = fmt.Sprint(*o.Int)
+		set = func() error { return unix.SetsockoptInt(fd, o.Level, o.Opt, *o.Int) }
+	case o.Linger != nil:
+		l := unix.Linger{Onoff: 1, Linger: int32(o.Linger.Seconds())}
+		s.Args.Value = fmt.Sprintf("{onoff 1, linger %d s}", l.Linger)
+		set = func() error { return unix.SetsockoptLinger(fd, o.Level, o.Opt, &l) }
+	default:
+		s.Args.Value = o.Text
 	}
-	if err := flag(unix.SOL_SOCKET, unix.SO_REUSEPORT, "SOL_SOCKET", "SO_REUSEPORT", o.ReusePort); err != nil {
-		return err
-	}
-	if err := flag(unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, "IPPROTO_IPV6", "IPV6_V6ONLY", o.V6Only); err != nil {
-		return err
-	}
-	if o.Linger == nil {
-		return nil
-	}
-	l := unix.Linger{Onoff: 1, Linger: int32(o.Linger.Seconds())}
-	s := journal.Syscall{Name: "setsockopt", FD: fd, Args: journal.Args{
-		Level: "SOL_SOCKET", Option: "SO_LINGER", Value: fmt.Sprintf("{onoff 1, linger %d s}", l.Linger)}}
-	return c.do(&s, func() (int, error) { return 0, unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &l) })
+	return c.do(&s, func() (int, error) { return 0, set() })
 }
 
 func (c calls) bind(fd int, a netip.AddrPort) error {
@@ -179,6 +206,58 @@ func (c calls) write(fd int, text []byte) (n int, err error) {
 		return n, err
 	})
 	return max(n, 0), err
+}
+
+func (c calls) shutdown(fd int, how string) error {
+	numbers := map[string]int{"SHUT_RD": unix.SHUT_RD, "SHUT_WR": unix.SHUT_WR, "SHUT_RDWR": unix.SHUT_RDWR}
+	s := journal.Syscall{Name: "shutdown", FD: fd, Args: journal.Args{How: how}}
+	return c.do(&s, func() (int, error) { return 0, unix.Shutdown(fd, numbers[how]) })
+}
+
+// pass sends a copy of fd over a Unix socket (unix(7), SCM_RIGHTS).
+func (c calls) pass(over, fd int) error {
+	s := journal.Syscall{Name: "sendmsg", FD: fd}
+	return c.do(&s, func() (int, error) {
+		return unix.SendmsgN(over, []byte{0}, unix.UnixRights(fd), nil, unix.MSG_NOSIGNAL)
+	})
+}
+
+// receive takes a descriptor that was passed.
+func (c calls) receive(over int) (fd int, err error) {
+	s := journal.Syscall{Name: "recvmsg", FD: -1}
+	fd = -1
+	err = c.do(&s, func() (int, error) {
+		var data [1]byte
+		control := make([]byte, unix.CmsgSpace(4))
+		n, oobn, _, _, err := unix.Recvmsg(over, data[:], control, unix.MSG_CMSG_CLOEXEC)
+		if err != nil {
+			return n, err
+		}
+		fds, err := rights(control[:oobn])
+		if err != nil || len(fds) != 1 {
+			return n, unix.EBADMSG
+		}
+		fd = fds[0]
+		s.FD = fd
+		return n, nil
+	})
+	return fd, err
+}
+
+// rights are the descriptors that came with a message.
+func rights(control []byte) (fds []int, err error) {
+	messages, err := unix.ParseSocketControlMessage(control)
+	if err != nil {
+		return nil, err
+	}
+	for i := range messages {
+		more, err := unix.ParseUnixRights(&messages[i])
+		if err != nil {
+			return fds, err
+		}
+		fds = append(fds, more...)
+	}
+	return fds, nil
 }
 
 func (c calls) close(fd int) error {

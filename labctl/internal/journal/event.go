@@ -208,11 +208,14 @@ type Lab struct {
 
 // Change is something that changed on a host, made by the lab.
 type Change struct {
-	What      string            `json:"what"`                // "up", "link", "sysctl"
+	What      string            `json:"what"`                // "up", "link", "sysctl", "drop", "destroy"
 	Interface string            `json:"interface,omitempty"` // up, link
 	State     string            `json:"state,omitempty"`     // link: "up" or "down"
 	Addresses []netip.Prefix    `json:"addresses,omitempty"` // up
 	Sysctls   map[string]string `json:"sysctls,omitempty"`   // up: the ones that matter, as read; sysctl: as read after the write
+	// Detail says in words which segments are dropped from now on, or which socket
+	// was destroyed and what the kernel answered.
+	Detail string `json:"detail,omitempty"` // drop, destroy
 	// Segments says that the segments on Interface are recorded from now on.
 	Segments bool `json:"segments,omitempty"` // up
 }

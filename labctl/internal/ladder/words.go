@@ -80,6 +80,9 @@ func changeText(c *journal.Change) string {
 	if c.What == "link" {
 		return fmt.Sprintf("link %s goes %s", c.Interface, c.State)
 	}
+	if c.Detail != "" {
+		return c.What + " " + c.Detail
+	}
 	parts := []string{c.What}
 	for _, name := range slices.Sorted(maps.Keys(c.Sysctls)) {
 		parts = append(parts, name+" = "+c.Sysctls[name])

@@ -135,7 +135,8 @@ func sysctlPath(name string) (string, error) {
 	return "/proc/sys/" + strings.Join(parts, "/"), nil
 }
 
-// sysctlError says in the product's words what the kernel said to an access.
+// sysctlError says in the product's words what the kernel said to an access: in an
+// *Unavailable if the setting is not to be had here.
 func sysctlError(what string, err error) error {
 	var pe *fs.PathError
 	if errors.As(err, &pe) {
@@ -154,5 +155,9 @@ func sysctlError(what string, err error) error {
 	case errors.Is(err, unix.EROFS):
 		hint = " (/proc/sys is mounted read-only here, as in an unprivileged container)"
 	}
-	return fmt.Errorf("%s: %w%s", what, err, hint)
+	said := fmt.Errorf("%s: %w%s", what, err, hint)
+	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EPERM) {
+		return &Unavailable{Err: said}
+	}
+	return said
 }

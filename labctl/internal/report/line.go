@@ -89,6 +89,8 @@ func changeText(c *journal.Change) string {
 		return "the host is up: " + strings.Join(append([]string{c.Interface}, parts...), ", ")
 	case "link":
 		return fmt.Sprintf("link %s goes %s", c.Interface, c.State)
+	case "drop", "destroy":
+		return c.What + " " + c.Detail
 	}
 	return strings.Join(parts, ", ")
 }

@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -34,17 +35,20 @@ type lab struct {
 	traces    map[string]*trace.Host // empty where there is no exact layer
 	history   explain.History
 	processes []*process
-	happened  int              // counts notify
-	tabled    map[string]bool  // hosts whose table of this step is journalled
-	began     map[string]int64 // when each step began, by id
-	spans     []span           // the steps that began, in order
+	open      map[string]*process // who made or was given a socket of the scenario
+	cookies   map[string]uint64   // of those sockets, each by its name
+	binds     bool                // it only binds: see binds.go
+	happened  int                 // counts notify
+	tabled    map[string]bool     // hosts whose table of this step is journalled
+	began     map[string]int64    // when each step began, by id
+	spans     []span              // the steps that began, in order
 }
 
 // run builds the lab, plays it and takes it down. All that it has to say it
 // says in the journal.
 func (in *inside) run(ctx context.Context, plan scenario.Lab) {
 	l := &lab{inside: in, ctx: ctx, plan: plan, wake: make(chan struct{}, 1),
-		diag: map[string]*sockdiag.Conn{}, traces: map[string]*trace.Host{}, began: map[string]int64{}}
+		diag: map[string]*sockdiag.Conn{}, traces: map[string]*trace.Host{}, began: map[string]int64{}, open: map[string]*process{}, cookies: map[string]uint64{}}
 	t, wall := l.clocks()
 	l.zero = wall - t
 	l.record(journal.Event{T: t, Kind: journal.KindLab,
@@ -55,7 +59,10 @@ func (in *inside) run(ctx context.Context, plan scenario.Lab) {
 		end.Verdict, err = l.play()
 	}
 	err = errors.Join(err, l.down())
-	if err != nil {
+	switch missing := lack(err); {
+	case missing != "":
+		end.Verdict, end.Skipped = journal.Skipped, missing
+	case err != nil:
 		end.Verdict = journal.Error
 		end.Error = err.Error()
 		// Is it this lab, or any? An empty one tells.
@@ -68,6 +75,9 @@ func (in *inside) run(ctx context.Context, plan scenario.Lab) {
 
 // up builds the hosts and journals what they are.
 func (l *lab) up() error {
+	if err := l.needsUsers(); err != nil {
+		return err
+	}
 	network, err := l.hosts()
 	if err != nil {
 		return err
@@ -90,6 +100,9 @@ func (l *lab) up() error {
 		sysctls := settings(host, h.Sysctls)
 		l.record(journal.Event{Kind: journal.KindHost, Host: h.Name, Change: &journal.Change{
 			What: "up", Interface: host.Interface(), Addresses: host.Addresses(), Sysctls: sysctls, Segments: captured}})
+	}
+	if err := l.needsBound(); err != nil {
+		return err
 	}
 	l.tellOfBefore()
 	return l.watchHosts()
@@ -163,10 +176,7 @@ func (l *lab) play() (journal.Verdict, error) {
 }
 
 func opening(s *scenario.Step) *journal.Step {
-	object := s.Program
-	if object == "" {
-		object = s.Host
-	}
+	object := cmp.Or(s.Program, s.Socket, s.Host)
 	return &journal.Step{Phase: journal.PhaseBegin, Index: s.Index, ID: s.ID, Verb: s.Verb, Title: s.Title,
 		Object: object, Line: s.Line, Within: int64(s.Within), Expected: s.Written}
 }
@@ -199,6 +209,9 @@ func (l *lab) step(s *scenario.Step) (journal.Verdict, error) {
 		end.Verdict, err = journal.Incomplete, nil
 	case err != nil:
 		end.Verdict = journal.Error
+		if lack(err) != "" {
+			end.Verdict = journal.Skipped
+		}
 		seen.Failure = err.Error()
 	default:
 		end.Mismatches = s.Expect.Check(&seen)
@@ -378,15 +391,18 @@ func (l *lab) holders(host string, n int, refused journal.Event) map[string]int 
 	if port == 0 && refused.Syscall.Socket != nil {
 		port = refused.Syscall.Socket.Local.Port()
 	}
-	rows, err := l.readTable(host, port)
-	if err == nil {
+	var rows []journal.Socket
+	var err error
+	if datagrams := l.datagrams(refused.Syscall.Of); datagrams {
+		rows, err = l.diag[host].Datagrams(port)
+	} else if rows, err = l.readTable(host, port); err == nil {
 		l.addBindings(host, rows)
 	}
 	l.emitTable(host, &journal.Sockets{Reason: "refused", After: n, Port: port, Rows: rows}, err)
 	if err != nil {
 		return nil // not seen: the table's event tells why
 	}
-	refused.N = n
+	refused.N, refused.Lab = n, l.plan.Name
 	tally := map[string]int{}
 	for _, h := range l.history.Holders(refused, rows) {
 		tally[h.Socket.State]++
@@ -397,7 +413,8 @@ func (l *lab) holders(host string, n int, refused journal.Event) map[string]int 
 // find is the newest run of a program; nil if it never ran. mu is held.
 func (l *lab) find(program string) *process {
 	for i := len(l.processes) - 1; i >= 0; i-- {
-		if p := l.processes[i]; p.spec.Name == program && p.parent == nil {
+		p := l.processes[i]
+		if p.spec.Name == program && (p.parent == nil || p.parent.spec.Name != program) {
 			return p
 		}
 	}

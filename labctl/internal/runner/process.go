@@ -44,6 +44,8 @@ type process struct {
 	exited bool
 	exit   *int
 	signal string
+
+	part acting // of an actor
 }
 
 // launch starts a program as a process of its own on its host.
@@ -87,7 +89,7 @@ func (l *lab) launch(spec *scenario.Program) (*process, error) {
 			theirs = append(theirs, his)
 			p.channel = mine
 			unix.SetNonblock(mine, true)
-			err = agent.Tell(mine, agent.Spec{Server: spec.Server, Client: spec.Client, Record: true})
+			err = agent.Tell(mine, what(spec))
 		}
 		if err != nil {
 			p.release()
@@ -126,6 +128,15 @@ func (l *lab) launch(spec *scenario.Program) (*process, error) {
 	return p, p.watch()
 }
 
+// what tells an agent what to be.
+func what(spec *scenario.Program) agent.Spec {
+	s := agent.Spec{Server: spec.Server, Client: spec.Client, Record: true}
+	if acts(spec) {
+		s.Actor = &agent.Actor{}
+	}
+	return s
+}
+
 func (p *process) release() {
 	unix.Close(p.out.fd)
 	unix.Close(p.err.fd)
@@ -150,9 +161,15 @@ func (p *process) watch() error {
 // command is what to exec for a program.
 func command(spec *scenario.Program) (path string, argv []string, attr *syscall.ProcAttr, err error) {
 	attr = &syscall.ProcAttr{Sys: &syscall.SysProcAttr{Setsid: true}}
+	if spec.UID != nil && int(*spec.UID) != os.Geteuid() {
+		attr.Sys.Credential = &syscall.Credential{Uid: *spec.UID, Gid: *spec.UID}
+	}
 	e := spec.Exec
 	if e == nil {
 		attr.Env = agent.Environ()
+		if acts(spec) {
+			attr.Env = agent.ActorEnviron()
+		}
 		return "/proc/self/exe", []string{"labctl", "agent"}, attr, nil
 	}
 	attr.Env = agent.Override(os.Environ(), e.Env...)
@@ -283,15 +300,22 @@ func (p *process) heard(m agent.Message, oob []byte) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if m.Child {
-		p.forking(oob)
+		p.forking(oob, m.Name)
 	}
 	if m.PID != 0 {
 		p.forked(m.PID, m.Start-l.epoch)
 	}
+	if m.Seq != 0 {
+		p.part.answer(m)
+	}
 	if m.Syscall == nil {
+		l.notify()
 		return
 	}
 	s := m.Syscall
+	if s.Of != "" && s.Socket != nil && s.Socket.Cookie != 0 {
+		l.cookies[s.Of] = s.Socket.Cookie
+	}
 	s.Start -= l.epoch
 	e := p.event(journal.Event{T: s.Start + s.Duration, Kind: journal.KindSyscall, Syscall: s})
 	n := l.emit(e)
@@ -315,7 +339,7 @@ func (p *process) heard(m agent.Message, oob []byte) {
 	if m.Wait {
 		p.holders = l.holders(p.spec.Host, n, e)
 		p.refusal = refusalText(s, p.spec)
-		unix.Write(p.channel, []byte{1})
+		unix.Write(p.wire(), []byte{1})
 	}
 	l.notify()
 }
@@ -332,7 +356,7 @@ func refusalText(s *journal.Syscall, spec *scenario.Program) string {
 
 // forking takes the channel of a child that the agent is about to fork. There
 // is no process before the child speaks: the agent may be killed first.
-func (p *process) forking(oob []byte) {
+func (p *process) forking(oob []byte, name string) {
 	messages, err := unix.ParseSocketControlMessage(oob)
 	if err != nil || len(messages) != 1 {
 		fatal(fmt.Errorf("%s forks, but sent no channel: %v", p.spec.Name, err))
@@ -342,7 +366,13 @@ func (p *process) forking(oob []byte) {
 		fatal(fmt.Errorf("%s forks, but sent %d channels: %v", p.spec.Name, len(fds), err))
 	}
 	unix.SetNonblock(fds[0], true)
-	child := &process{lab: p.lab, spec: p.spec, parent: p, channel: fds[0]}
+	spec := p.spec
+	if name != "" { // a program of its own, which inherits
+		if spec = p.lab.program(name); spec == nil {
+			spec = &scenario.Program{Name: name, Host: p.spec.Host, UID: p.spec.UID}
+		}
+	}
+	child := &process{lab: p.lab, spec: spec, parent: p, channel: fds[0]}
 	p.lab.poller.await()
 	if err := child.watch(); err != nil {
 		fatal(err)
@@ -356,7 +386,15 @@ func (p *process) forked(pid int, t int64) {
 	p.lab.poller.adopt(pid, p.ended)
 	p.lab.processes = append(p.lab.processes, p)
 	p.lab.emit(p.event(journal.Event{T: t, Kind: journal.KindProcess, Process: &journal.Process{
-		Phase: journal.PhaseStart, Argv: []string{"labctl", "agent"}, Parent: p.parent.pid, UID: os.Geteuid()}}))
+		Phase: journal.PhaseStart, Argv: []string{"labctl", "agent"}, Parent: p.parent.pid, UID: userOf(p.spec)}}))
+}
+
+// userOf is the user whom a program without an exec runs as.
+func userOf(spec *scenario.Program) int {
+	if spec.UID != nil {
+		return int(*spec.UID)
+	}
+	return os.Geteuid()
 }
 
 // ended is the exit of the process, told by the reaper.

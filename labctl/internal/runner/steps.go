@@ -29,9 +29,12 @@ func (l *lab) act(s *scenario.Step) (journal.Observed, error) {
 	case scenario.VerbNetstat:
 		return l.netstat(s)
 	case scenario.VerbSysctl:
-		return l.sysctl(s), nil
+		return l.sysctl(s)
 	case scenario.VerbLink:
 		return l.link(s), nil
+	}
+	if play := onSockets[s.Verb]; play != nil {
+		return play(l, s)
 	}
 	return journal.Observed{}, fmt.Errorf("this labctl knows no verb %q", s.Verb)
 }
@@ -261,13 +264,15 @@ func (l *lab) send(s *scenario.Step) (journal.Observed, *process) {
 }
 
 // sysctl changes settings of a host, in order, up to the first refusal.
-func (l *lab) sysctl(s *scenario.Step) journal.Observed {
+func (l *lab) sysctl(s *scenario.Step) (journal.Observed, error) {
 	now := map[string]string{}
 	seen := journal.Observed{Result: "ok"}
+	var lacks error
 	for _, v := range s.Sysctls {
 		value, err := l.network.Host(s.Host).SetSysctl(v.Name, v.Value)
 		if err != nil {
 			seen.Result, seen.Failure = errnoName(err), err.Error()
+			lacks = err
 			break
 		}
 		now[v.Name] = value
@@ -275,7 +280,10 @@ func (l *lab) sysctl(s *scenario.Step) journal.Observed {
 	if len(now) > 0 {
 		l.record(journal.Event{Kind: journal.KindHost, Host: s.Host, Change: &journal.Change{What: "sysctl", Sysctls: now}})
 	}
-	return seen
+	if lack(lacks) != "" && !counts(s.Expect) {
+		return seen, lacks
+	}
+	return seen, nil
 }
 
 // link takes a host's interface up or down.

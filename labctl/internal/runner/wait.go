@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"restartlab/labctl/internal/agent"
 	"restartlab/labctl/internal/journal"
 	"restartlab/labctl/internal/scenario"
 	"restartlab/labctl/internal/sockdiag"
@@ -63,10 +64,13 @@ func (l *lab) waitProgram(s *scenario.Step) (seen journal.Observed) {
 
 // waitHost waits for the socket table of a host to look as wanted.
 func (l *lab) waitHost(s *scenario.Step) (journal.Observed, error) {
-	w := watch{lab: l, step: s}
+	w := watch{lab: l, step: s, host: s.Host}
+	if s.Socket != "" {
+		w.host = l.socket(s.Socket).Host
+	}
 	err := l.await(l.ctx, l.began[s.ID]+int64(s.Within), w.look)
 	if w.err != nil {
-		return w.seen, fmt.Errorf("read the socket table of host %s: %w", s.Host, w.err)
+		return w.seen, fmt.Errorf("read the socket table of host %s: %w", w.host, w.err)
 	}
 	if err == errDeadline {
 		w.seen.Failure = fmt.Sprintf("not seen within %s; %s", s.Within, wanted(s.Until.Check(&w.seen)))
@@ -82,6 +86,7 @@ func (l *lab) waitHost(s *scenario.Step) (journal.Observed, error) {
 type watch struct {
 	lab      *lab
 	step     *scenario.Step
+	host     string
 	seen     journal.Observed
 	err      error
 	pace     backoff
@@ -100,7 +105,7 @@ const (
 
 // look is for await: mu is held.
 func (w *watch) look() (done bool, again time.Duration) {
-	l, host := w.lab, w.step.Host
+	l, host := w.lab, w.host
 	if w.happened != l.happened {
 		w.happened, w.pace, w.next = l.happened, 0, 0
 	}
@@ -119,6 +124,9 @@ func (w *watch) look() (done bool, again time.Duration) {
 		return true, 0
 	}
 	states, queued := l.tally(rows)
+	if w.step.Socket != "" {
+		queued = l.queuedAt(w.step.Socket, rows)
+	}
 	w.seen = journal.Observed{States: states, Queued: &queued}
 	if len(w.step.Until.Check(&w.seen)) == 0 {
 		l.emitTable(host, &journal.Sockets{Reason: "step", Rows: rows}, nil)
@@ -141,6 +149,20 @@ func (w *watch) look() (done bool, again time.Duration) {
 		again = lookUp
 	}
 	return false, again
+}
+
+// queuedAt is how many connections wait at the listeners of a name for a program to
+// accept them. mu is held.
+func (l *lab) queuedAt(socket string, rows []journal.Socket) (queued int) {
+	s := l.socket(socket)
+	for i := 1; i <= max(s.Count, 1); i++ {
+		for _, r := range rows {
+			if r.State == "LISTEN" && r.Cookie != 0 && r.Cookie == l.cookies[agent.Nth(s.Name, i, s.Count)] {
+				queued += int(r.RecvQ)
+			}
+		}
+	}
+	return queued
 }
 
 // runsUnrecorded reports whether a program runs whose calls no event tells of.

@@ -25,6 +25,7 @@ type query struct {
 	family        uint8
 	udp           bool
 	flags         uint16 // NLM_F_DUMP for all that fit, 0 for exactly one
+	datagrams     bool   // UDP; else TCP
 	states        uint32 // by state number; matters to dumps alone
 	local, remote netip.AddrPort
 }
@@ -41,6 +42,9 @@ func (q query) encode(seq uint32) []byte {
 	r := b[headerLen:]
 	r[0] = q.family
 	r[1] = unix.IPPROTO_TCP
+	if q.datagrams {
+		r[1] = unix.IPPROTO_UDP
+	}
 	if q.udp {
 		r[1] = unix.IPPROTO_UDP
 	}

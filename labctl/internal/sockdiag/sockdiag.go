@@ -168,6 +168,27 @@ func (c *Conn) UDP(port uint16) ([]journal.Socket, error) {
 	return rows, errors.Join(errs...)
 }
 
+// Datagrams is every UDP socket with this local port, or every one for port 0. One
+// that is not connected is in the state UNCONN, as ss(8) has it.
+func (c *Conn) Datagrams(port uint16) ([]journal.Socket, error) {
+	var rows []journal.Socket
+	var errs []error
+	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
+		more, err := c.dump(query{family: family, flags: unix.NLM_F_DUMP, datagrams: true, states: allStates,
+			local: netip.AddrPortFrom(netip.Addr{}, port)})
+		for _, r := range more {
+			r.Family = strings.Replace(r.Family, "tcp", "udp", 1)
+			if r.State != "ESTABLISHED" {
+				r.State = "UNCONN"
+			}
+			rows = append(rows, r)
+		}
+		errs = append(errs, err)
+	}
+	slices.SortStableFunc(rows, compare)
+	return rows, errors.Join(errs...)
+}
+
 // Lookup finds the one socket with both addresses, TIME_WAIT included, without
 // walking a table. It returns ErrNotFound if there is none, or if the one that
 // is there is bound to a device (SO_BINDTODEVICE), which this query does not
