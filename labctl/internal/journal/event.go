@@ -296,7 +296,7 @@ type Process struct {
 // Syscall is one socket call, as the process that made it recorded it.
 type Syscall struct {
 	Of       string `json:"of,omitempty"` // the scenario's socket, where it names one; "calls 3" is the third of several
-	Name     string `json:"name"`         // socket, setsockopt, bind, listen, accept, connect, read, write, shutdown, close
+	Name     string `json:"name"`         // socket, setsockopt, bind, listen, accept, connect, read, write, shutdown, close, sendmsg and recvmsg with a descriptor
 	FD       int    `json:"fd"`           // the socket; for socket and accept the new one, -1 if there is none
 	Listener int    `json:"listener,omitempty"`
 	Args     Args   `json:"args,omitzero"`
@@ -360,7 +360,7 @@ type Sockets struct {
 
 // Socket is one row of a socket table.
 type Socket struct {
-	Family string         `json:"family"` // "tcp" or "tcp6", as netstat says
+	Family string         `json:"family"` // "tcp" or "tcp6", as netstat says; "udp" or "udp6" after a refused bind of one
 	State  string         `json:"state"`  // LISTEN, TIME_WAIT, BOUND, ...
 	Local  netip.AddrPort `json:"local"`
 	Remote netip.AddrPort `json:"remote,omitzero"` // zero for a listener
