@@ -19,8 +19,8 @@ func Recorded(events []journal.Event) bool { return len(interfaces(events)) > 0 
 // WritePcapng writes the segments among the events, whose first is the header,
 // as a pcapng file: an interface for each host, named "server eth0", in the
 // order in which the hosts came up; segments in the order of their time stamps,
-// in nanoseconds; a comment at the first one of each step. The same events give
-// the same bytes.
+// in nanoseconds; a comment at the first one of each step, and at the one that goes
+// with a change of a socket's state. The same events give the same bytes.
 func WritePcapng(w io.Writer, events []journal.Event) error {
 	where := interfaces(events)
 	if len(where) == 0 {
@@ -33,10 +33,9 @@ func WritePcapng(w io.Writer, events []journal.Event) error {
 	}
 	segments := slices.DeleteFunc(slices.Clone(events), func(e journal.Event) bool { return e.Segment == nil })
 	slices.SortStableFunc(segments, func(a, b journal.Event) int { return cmp.Compare(a.Segment.Wall, b.Segment.Wall) })
-	steps := titles(events)
-	for _, e := range segments {
-		ng.packet(slices.Index(where, place(e)), e.Segment, steps[e.Step])
-		delete(steps, e.Step) // its first segment has it
+	remarks := comments(events, segments)
+	for i, e := range segments {
+		ng.packet(slices.Index(where, place(e)), e.Segment, remarks[i])
 	}
 	return ng.w.Flush()
 }
@@ -84,7 +83,7 @@ func (p pcapng) iface(name string) {
 	p.block(interfaceBlock, add(b, ifResolution, []byte{9})) // 10^-9 s
 }
 
-func (p pcapng) packet(iface int, s *journal.Segment, comment string) {
+func (p pcapng) packet(iface int, s *journal.Segment, comments []string) {
 	frame := s.Frame[:min(len(s.Frame), keep)]
 	stamp := uint64(max(s.Wall, 0))
 	b := le.AppendUint32(nil, uint32(iface))
@@ -98,8 +97,14 @@ func (p pcapng) packet(iface int, s *journal.Segment, comment string) {
 		direction = epbOutbound
 	}
 	b = add(b, epbFlags, le.AppendUint32(nil, direction))
-	p.block(enhancedPacket, addText(b, optComment, comment))
+	for _, text := range comments[:min(len(comments), mostComments)] {
+		b = addText(b, optComment, text)
+	}
+	p.block(enhancedPacket, b)
 }
+
+// mostComments bounds what is remarked at one segment.
+const mostComments = 50
 
 // block writes one block around its body, whose options it ends.
 func (p pcapng) block(kind uint32, body []byte) {
@@ -147,14 +152,3 @@ func interfaces(events []journal.Event) (names []string) {
 }
 
 func place(e journal.Event) string { return e.Host + " " + e.Segment.Interface }
-
-// titles are what the steps are called, by index.
-func titles(events []journal.Event) map[int]string {
-	steps := map[int]string{}
-	for _, e := range events {
-		if s := e.StepRun; s != nil && s.Phase == journal.PhaseBegin {
-			steps[s.Index] = fmt.Sprintf("step %d: %s", s.Index, cmp.Or(s.Title.EN, s.ID))
-		}
-	}
-	return steps
-}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"math"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,10 +17,15 @@ import (
 
 // recorded is a journal of two hosts, of whose segments one came up late.
 func recorded(t testing.TB) []journal.Event {
+	from, to := netip.MustParseAddrPort("10.0.0.2:40112"), netip.MustParseAddrPort("10.0.0.1:12500")
 	segment := func(host string, out bool, wall int64, text string) journal.Event {
+		from, to := from, to
+		if text == synAck {
+			from, to = to, from
+		}
 		b := frame(t, text)
 		return journal.Event{Kind: journal.KindSegment, Host: host, Step: 2,
-			Segment: &journal.Segment{Interface: "eth0", Out: out, Wall: wall, Frame: b, Size: len(b)}}
+			Segment: &journal.Segment{Interface: "eth0", From: from, To: to, Out: out, Wall: wall, Frame: b, Size: len(b)}}
 	}
 	up := func(host string) journal.Event {
 		return journal.Event{Kind: journal.KindHost, Host: host, Change: &journal.Change{What: "up", Interface: "eth0", Segments: true}}
@@ -33,6 +39,7 @@ func recorded(t testing.TB) []journal.Event {
 		segment("client", false, start+4, synAck),
 		segment("server", false, start+2, syn4),
 		segment("server", true, start+3, synAck),
+		{N: 9, Kind: journal.KindState, Host: "server", State: &journal.State{Local: to, Remote: from, From: "LISTEN", To: "SYN_RECV", Source: journal.SourceKernel}},
 	}
 }
 
@@ -64,7 +71,7 @@ func TestWritePcapng(t *testing.T) {
 		t.Fatalf("%v\n%s", err, stderr.String())
 	}
 	want := `1795423060.965882601|client eth0|0x00000002|··········S·|1|step 2: run visitor
-1795423060.965882602|server eth0|0x00000001|··········S·|1|
+1795423060.965882602|server eth0|0x00000001|··········S·|1|server: LISTEN -> SYN_RECV (#9)
 1795423060.965882603|server eth0|0x00000002|·······A··S·|1|
 1795423060.965882604|client eth0|0x00000001|·······A··S·|1|
 `
