@@ -46,6 +46,16 @@ func ReadCell(file io.Reader, lab string) (*report.Report, error) {
 	return r, errors.Join(readError(err), buildErr)
 }
 
+// ReadTable makes the table of answers of the journal in file.
+func ReadTable(file io.Reader) (*study.Table, error) {
+	b, err := journal.ReadBook(file)
+	if b == nil {
+		return nil, readError(err)
+	}
+	t, tableErr := table(b)
+	return t, errors.Join(readError(err), tableErr)
+}
+
 func some(names []string) string {
 	const most = 5
 	if len(names) <= most {
@@ -170,6 +180,8 @@ func fileName(lab string, taken map[string]bool) string {
 			return c
 		case c == ' ':
 			return '-'
+		case c == '#':
+			return -1
 		}
 		return '_'
 	}, lab)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"restartlab/labctl/internal/campaign"
 	"restartlab/labctl/internal/journal"
 	"restartlab/labctl/internal/scenario"
 	"restartlab/labctl/internal/view"
@@ -16,8 +17,10 @@ import (
 func (a *app) list() *cobra.Command {
 	var lang string
 	cmd := &cobra.Command{
-		Use:     "list",
-		Short:   "the shipped scenarios and their questions",
+		Use:   "list",
+		Short: "the shipped scenarios, their questions, and how they went last",
+		Long: `List names the shipped scenarios with the questions that they answer. A mark before
+the name is the verdict of the newest report in the folder reports.`,
 		Example: "  labctl list",
 		Args:    arguments(0, "only flags"),
 		RunE: func(*cobra.Command, []string) error {
@@ -28,9 +31,10 @@ func (a *app) list() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			last := campaign.LastRuns()
 			var rows []view.Row
 			for _, i := range items {
-				rows = append(rows, view.Row{Name: i.Name, Text: inLanguage(i.Title, lang)})
+				rows = append(rows, view.Row{Name: i.Name, Text: inLanguage(i.Title, lang), Verdict: last[i.Name].Verdict})
 			}
 			return written(view.List(a.stdout, a.terminal(a.stdout), rows))
 		},

@@ -7,15 +7,12 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"path/filepath"
-	"strings"
 	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"restartlab/labctl/internal/campaign"
-	"restartlab/labctl/internal/journal"
 	"restartlab/labctl/internal/report"
 	"restartlab/labctl/internal/sandbox"
 	"restartlab/labctl/internal/view"
@@ -136,7 +133,7 @@ func (a *app) campaign(items []campaign.Item, r running) error {
 	ctx, stop := interruptible()
 	defer stop()
 	r.hands.begin(ctx, os.Stdin)
-	show := &screen{stderr: a.stderr, results: a.stdout, write: write, hands: &r.hands}
+	show := &screen{stderr: a.stderr}
 	out := a.stdout
 	if write != nil {
 		out = a.stderr
@@ -144,98 +141,22 @@ func (a *app) campaign(items []campaign.Item, r running) error {
 	o := a.terminal(out)
 	o.Verbose = r.verbose
 	o.Animate = o.Animate && a.terminal(a.stderr).Animate
-	if len(items) == 1 && len(items[0].Labs)*r.repeat == 1 {
-		show.single = view.New(out, o)
-	} else {
-		show.many = view.NewMany(out, o)
-		for _, item := range items {
-			show.names = append(show.names, item.Name)
-		}
+	switch labs := len(items[0].Labs) * r.repeat; {
+	case len(items) > 1:
+		show.display = manyRuns(out, o, items)
+	case labs > 1 || len(items[0].Axes) > 0:
+		show.display = oneStudy{view.NewStudy(out, o, labs)}
+	default:
+		show.display = oneLab{view.New(out, o), &r.hands}
 	}
 	options := campaign.Options{Folder: r.folder, Jobs: r.jobs, Repeat: r.repeat, Labctl: version(), Author: r.author, Join: r.join, Now: time.Now, Next: r.hands.next}
 	if r.hands.predict {
 		options.Predictions = r.hands.predictions
 	}
 	a.code = campaign.Run(ctx, items, options, show)
-	return written(show.close(cmp.Or(r.folder, show.folder, campaign.Reports)))
-}
-
-// screen is a campaign.Show for people, and for machines beside it.
-type screen struct {
-	stderr  io.Writer
-	results io.Writer
-	write   func(io.Writer, ...report.Document) error // nil: text alone
-	reports []report.Document
-	folder  string // of the only run
-	single  *view.View
-	many    *view.Many
-	names   []string
-	hands   *hands
-}
-
-func (s *screen) Event(run int, e journal.Event) {
-	if s.single != nil {
-		s.hands.before(s.single, e)
-		s.single.Add(e)
-		s.hands.after(s.single, e)
-	} else {
-		s.many.AddFrom(s.run(run), e)
+	err := show.close(cmp.Or(r.folder, campaign.Reports))
+	if write != nil && len(show.documents) > 0 {
+		err = errors.Join(err, write(a.stdout, show.documents...))
 	}
-}
-
-// run is a name of the run that no other has.
-func (s *screen) run(n int) string {
-	for i, name := range s.names[:n] {
-		if name == s.names[n] && i < n {
-			return fmt.Sprintf("%s (%d)", name, n+1)
-		}
-	}
-	return s.names[n]
-}
-
-func (s *screen) Done(run int, r report.Document, folder string, err error) {
-	if len(s.names) == 1 {
-		s.folder = folder
-	}
-	why := ""
-	if err != nil {
-		why = strings.TrimRight(err.Error(), "\n")
-	}
-	switch {
-	case s.many != nil && why != "":
-		s.many.Fail(s.run(run), why)
-	case s.many != nil: // it has seen the lab's end
-	case r != nil && folder == "": // it could not be written
-		s.single.Done("")
-	case r != nil:
-		s.single.Done(filepath.Join(folder, "report.html"))
-	default:
-		s.single.Close()
-	}
-	if s.single != nil && why != "" {
-		fmt.Fprintln(s.stderr, "labctl:", why)
-	}
-	if r != nil {
-		s.reports = append(s.reports, r)
-	}
-}
-
-func (s *screen) viewError() error {
-	if s.many != nil {
-		return s.many.Close()
-	}
-	return s.single.Close()
-}
-
-// close ends the view and writes the machine format. folder holds the reports of
-// several runs.
-func (s *screen) close(folder string) error {
-	if s.many != nil {
-		s.many.Done(folder)
-	}
-	err := s.viewError()
-	if s.write != nil && len(s.reports) > 0 {
-		err = errors.Join(err, s.write(s.results, s.reports...))
-	}
-	return err
+	return written(err)
 }

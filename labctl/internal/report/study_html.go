@@ -56,7 +56,7 @@ func (s *Study) html(w io.Writer) error {
 		return err
 	}
 	p := studyPage{Style: template.CSS(pageStyle + studyStyle), Title: clean(s.title()), TitleZH: clean(s.Scenario.Title.ZH),
-		Name: clean(s.Scenario.Name), Verdict: string(s.Outcome()), Mark: mark4(s.Outcome()), Head: clean(s.headline()),
+		Name: clean(s.Scenario.Name), Verdict: string(s.Outcome()), Mark: mark4(s.Outcome()), Head: clean(s.Headline()),
 		Lesson: paragraphs(s.Scenario.Lesson.EN), LessonZH: paragraphs(s.Scenario.Lesson.ZH)}
 	if step := s.Telling(); step != nil {
 		p.Asked = clean(step.ID)

@@ -13,7 +13,7 @@ func (s *Study) markdown(m markdown) {
 	if zh := s.Scenario.Title.ZH; zh != "" {
 		m.line("**"+plain(zh)+"**", "")
 	}
-	m.line(fmt.Sprintf("**%s** %s.", strings.ToUpper(string(s.Outcome())), plain(s.headline())), "")
+	m.line(fmt.Sprintf("**%s** %s.", strings.ToUpper(string(s.Outcome())), plain(s.Headline())), "")
 	if lesson := s.Scenario.Lesson; !lesson.IsZero() {
 		m.line("## The answer", "")
 		m.prose(lesson.EN)

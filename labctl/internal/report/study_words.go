@@ -16,8 +16,8 @@ func (s *Study) title() string {
 	return s.Scenario.Name
 }
 
-// headline says in a sentence how the labs went.
-func (s *Study) headline() string {
+// Headline says in a sentence how the labs went.
+func (s *Study) Headline() string {
 	n := s.Count()
 	total := len(s.Rows)
 	what := "cell"

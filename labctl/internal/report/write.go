@@ -12,6 +12,9 @@ import (
 	"restartlab/labctl/internal/study"
 )
 
+// TableFile is the name of the table of answers in a report folder.
+const TableFile = "results.csv"
+
 // WriteDir writes report.json, report.md, report.html, junit.xml and results.csv
 // into a folder that exists; of a study results.json in place of report.json.
 // Each appears whole or not at all.
@@ -24,7 +27,7 @@ func WriteDir(dir string, run Document, table *study.Table) error {
 		name  string
 		write func(io.Writer) error
 	}{
-		{"results.csv", table.CSV},
+		{TableFile, table.CSV},
 		{data, func(w io.Writer) error { return JSON(w, run) }},
 		{"report.md", func(w io.Writer) error { return Markdown(w, run) }},
 		{"report.html", func(w io.Writer) error { return HTML(w, run) }},

@@ -10,9 +10,11 @@ import (
 
 // Difference is what two tables do not have alike.
 type Difference struct {
-	// SameScenario says that both ran the same text with the same settings.
-	SameScenario bool `json:"same_scenario"`
-	// Environment are the facts of the machines that differ.
+	// SameScenario says whether both ran the same text with the same settings;
+	// absent where one of them is a results.csv, which does not tell.
+	SameScenario *bool `json:"same_scenario,omitempty"`
+	// Environment are the facts of the machines that differ. A results.csv
+	// tells the kernel alone.
 	Environment []Fact `json:"environment"`
 	// Cells are the answers that differ; Alike how many cells have none.
 	Cells []Change `json:"cells"`
@@ -46,8 +48,11 @@ func (d *Difference) Differ() bool { return len(d.Cells) > 0 || len(d.OnlyA) > 0
 // Diff compares two tables cell by cell. Ports and times are not compared.
 func Diff(a, b *Table) *Difference {
 	d := &Difference{
-		SameScenario: a.Scenario.Digest == b.Scenario.Digest && maps.Equal(a.Scenario.Set, b.Scenario.Set),
-		Environment:  []Fact{}, Cells: []Change{}, OnlyA: []string{}, OnlyB: []string{},
+		Environment: []Fact{}, Cells: []Change{}, OnlyA: []string{}, OnlyB: []string{},
+	}
+	if a.Scenario.Digest != "" && b.Scenario.Digest != "" {
+		same := a.Scenario.Digest == b.Scenario.Digest && maps.Equal(a.Scenario.Set, b.Scenario.Set)
+		d.SameScenario = &same
 	}
 	d.Environment = append(d.Environment, facts(a, b)...)
 	ra, rb := a.byName(), b.byName()
@@ -150,6 +155,9 @@ func facts(a, b *Table) (list []Fact) {
 	for i := range min(len(a.Runs), len(b.Runs)) {
 		x, y := &a.Runs[i], &b.Runs[i]
 		add("kernel", x.Machine.Kernel, y.Machine.Kernel)
+		if x.Labctl == "" || y.Labctl == "" {
+			continue
+		}
 		add("kernel build", x.Machine.KernelBuild, y.Machine.KernelBuild)
 		add("architecture", x.Machine.Arch, y.Machine.Arch)
 		add("HZ", known(x.Machine.HZ), known(y.Machine.HZ))
@@ -185,4 +193,12 @@ func sorted[V any](a, b map[string]V) []string {
 	keys := slices.AppendSeq(slices.Collect(maps.Keys(a)), maps.Keys(b))
 	slices.Sort(keys)
 	return slices.Compact(keys)
+}
+
+// What names what differs: the step, or the verdict.
+func (c *Change) What() string {
+	if c.Step == "" {
+		return "verdict"
+	}
+	return c.Step
 }

@@ -171,6 +171,10 @@ func (c *Collector) axis(a journal.Axis) {
 	}
 }
 
+// Row is the row of a lab of the journal under way, as far as it has come. The
+// collector goes on to change it.
+func (c *Collector) Row(lab string) *Row { return c.row(lab) }
+
 func (c *Collector) row(lab string) *Row {
 	r := c.labs[lab]
 	if r == nil {

@@ -70,6 +70,37 @@ func TestCSV(t *testing.T) {
 	}
 }
 
+func TestReadCSV(t *testing.T) {
+	events := four("6.1", "ok")
+	events = append(events, played([]string{"TIME_WAIT", "none"}, 2, "exit 98", map[string]int{}, journal.Fail))
+	table := collect(events...)
+	var b bytes.Buffer
+	if err := table.CSV(&b); err != nil {
+		t.Fatal(err)
+	}
+	text := b.String()
+	again, err := ReadCSV(&b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var c bytes.Buffer
+	if err := again.CSV(&c); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(text, c.String()); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff(table.Axes, again.Axes); diff != "" {
+		t.Error(diff)
+	}
+	for _, bad := range []string{"", "kernel,cell,verdict", "a,b,c,d\n", "kernel,cell,x.result,x.holders,verdict,skip_reason\n6,a,E,LISTEN,pass,\n",
+		"kernel,cell,verdict,skip_reason\n6,a\n", "kernel,cell,run,verdict,skip_reason\n6,a,b,pass,\n"} {
+		if _, err := ReadCSV(strings.NewReader(bad)); err == nil {
+			t.Errorf("%q was taken for a table", bad)
+		}
+	}
+}
+
 func TestJSON(t *testing.T) {
 	table := collect(four("6.1", "ok")...)
 	var b bytes.Buffer
@@ -114,7 +145,8 @@ func TestGrids(t *testing.T) {
 
 func TestDiff(t *testing.T) {
 	d := Diff(collect(four("6.1", "ok")...), collect(four("6.12", "EADDRINUSE")...))
-	want := &Difference{SameScenario: true, Environment: []Fact{{"kernel", "6.1", "6.12"}}, Alike: 2,
+	same := true
+	want := &Difference{SameScenario: &same, Environment: []Fact{{"kernel", "6.1", "6.12"}}, Alike: 2,
 		Cells: []Change{{"TIME_WAIT A", "bind new", "ok", "EADDRINUSE"}}, OnlyA: []string{}, OnlyB: []string{}}
 	if diff := cmp.Diff(want, d); diff != "" || !d.Differ() {
 		t.Error(diff)

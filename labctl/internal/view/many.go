@@ -167,14 +167,7 @@ func (m *Many) settle(en *entry, v journal.Verdict) {
 }
 
 func (m *Many) print(v journal.Verdict, name, text, took string) {
-	paint, sign := m.page.bad, m.page.sym.fail
-	switch v {
-	case journal.Pass:
-		paint, sign = m.page.good, m.page.sym.pass
-	case journal.Incomplete:
-		paint, sign = m.page.dim, m.page.sym.skip
-	}
-	m.screen.print(m.page.row(paint(sign)+" ", name, m.page.nameColumn(), text, took)...)
+	m.screen.print(m.page.row(m.page.mark(v)+" ", name, m.page.nameColumn(), text, took)...)
 }
 
 func (m *Many) tick() {

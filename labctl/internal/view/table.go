@@ -1,9 +1,18 @@
 package view
 
-import "io"
+import (
+	"io"
+	"slices"
 
-// Row is a line of a list: a name and a text that may be longer than a line.
-type Row struct{ Name, Text string }
+	"restartlab/labctl/internal/journal"
+)
+
+// Row is a line of a list: a name and a text that may be longer than a line,
+// with the mark of a verdict before it if there is one.
+type Row struct {
+	Name, Text string
+	Verdict    journal.Verdict
+}
 
 // List prints names and texts in two columns, texts wrapped at the width.
 func List(w io.Writer, o Options, rows []Row) error {
@@ -13,10 +22,28 @@ func List(w io.Writer, o Options, rows []Row) error {
 	for _, r := range rows {
 		names = max(names, width(clean(r.Name)))
 	}
+	marked := slices.ContainsFunc(rows, func(r Row) bool { return r.Verdict != "" })
 	for _, r := range rows {
-		lines = append(lines, p.row("", clean(r.Name), min(names, p.layout()/3), clean(r.Text), "")...)
+		head := ""
+		if marked {
+			head = p.mark(r.Verdict) + " "
+		}
+		lines = append(lines, p.row(head, clean(r.Name), min(names, p.layout()/3), clean(r.Text), "")...)
 	}
 	return write(w, lines)
+}
+
+// mark is the sign of a verdict, coloured; a space for none.
+func (p page) mark(v journal.Verdict) string {
+	switch v {
+	case "":
+		return " "
+	case journal.Pass:
+		return p.good(p.sym.pass)
+	case journal.Incomplete, journal.Skipped:
+		return p.dim(p.sym.skip)
+	}
+	return p.bad(p.sym.fail)
 }
 
 // Check is a line of yes or no, and why.

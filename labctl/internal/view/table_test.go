@@ -10,11 +10,11 @@ import (
 
 func TestTablesGolden(t *testing.T) {
 	rows := []Row{
-		{"timewait", "Why can the server not restart for a minute?"},
-		{"surviving-child-reuseaddr", "Does SO_REUSEADDR help a server whose child still serves a connection that the dead parent had accepted?"},
-		{"中文", "重启的服务器为什么不能立即绑定同一个端口，而必须等待大约一分钟，直到内核释放它为止？这是一个常见的问题。"},
-		{"odd", "a\x1b[2Jb\nc"},
-		{"empty", ""},
+		{Name: "timewait", Text: "Why can the server not restart for a minute?"},
+		{Name: "surviving-child-reuseaddr", Text: "Does SO_REUSEADDR help a server whose child still serves a connection that the dead parent had accepted?"},
+		{Name: "中文", Text: "重启的服务器为什么不能立即绑定同一个端口，而必须等待大约一分钟，直到内核释放它为止？这是一个常见的问题。"},
+		{Name: "odd", Text: "a\x1b[2Jb\nc"},
+		{Name: "empty", Text: ""},
 	}
 	checks := []Check{
 		{"network namespaces", true, "made one, joined two hosts by a link"},
