@@ -40,7 +40,7 @@ func ReadCell(file io.Reader, lab string) (*report.Report, error) {
 		return nil, readError(err)
 	}
 	if !slices.Contains(b.Labs, lab) {
-		return nil, fmt.Errorf("the journal has no lab %q; it has %s", lab, some(b.Labs))
+		return nil, fmt.Errorf("the journal has no lab %q; it has %s", lab, some(slices.Sorted(slices.Values(b.Labs))))
 	}
 	r, buildErr := cell(b, lab)
 	return r, errors.Join(readError(err), buildErr)
@@ -65,8 +65,8 @@ func some(names []string) string {
 }
 
 func readError(err error) error {
-	if err == nil {
-		return nil
+	if err == nil || errors.Is(err, journal.ErrNotJournal) {
+		return err
 	}
 	return fmt.Errorf("read the journal: %w", err)
 }
