@@ -28,32 +28,38 @@ type stateBox struct {
 }
 
 func boxes() []stateBox {
+	const left, middle, right = 74, 225, 376
 	return []stateBox{
-		{"CLOSE", 400, 36}, {"LISTEN", 400, 130}, {"SYN_RECV", 150, 220}, {"SYN_SENT", 650, 220}, {"ESTABLISHED", 400, 310},
-		{"FIN_WAIT1", 150, 400}, {"CLOSE_WAIT", 650, 400}, {"FIN_WAIT2", 150, 500}, {"CLOSING", 400, 500}, {"LAST_ACK", 650, 500},
-		{"TIME_WAIT", 400, 600}, {"CLOSE", 650, 600},
+		{"CLOSE", middle, 36}, {"LISTEN", middle, 148}, {"SYN_RECV", left, 264}, {"SYN_SENT", right, 264}, {"ESTABLISHED", middle, 376},
+		{"FIN_WAIT1", left, 488}, {"CLOSE_WAIT", right, 488}, {"FIN_WAIT2", left, 600}, {"CLOSING", middle, 600}, {"LAST_ACK", right, 600},
+		{"TIME_WAIT", middle, 712}, {"CLOSE", right, 712},
 	}
 }
 
-// edge is an arrow: what happens, and what is sent. Side moves it aside where
-// one goes back the same way; at is where on its way its label stands.
+const diagramWidth, diagramHeight, boxWidth, boxHeight = 450.0, 748.0, 110.0, 42.0
+
+// edge is an arrow: what happens, and what is sent. Side moves it aside where one
+// goes back the same way, to the right for one who goes along it if it is more than 0.
+// Its label is beside it, to the right or the left, where at says of its way.
 type edge struct {
 	from, to int
 	label    string
-	side, at float64
+	side     float64
+	hand     float64 // +1 right, -1 left
+	at       float64
 }
+
+const rightHand, leftHand = +1, -1
 
 func edges() []edge {
 	return []edge{
-		{0, 1, "listen()", 9, .5}, {1, 0, "close()", 9, .5}, {0, 3, "connect() / SYN", 9, .64}, {3, 0, "close()", 9, .72},
-		{1, 2, "SYN / SYN,ACK", 8, .62}, {2, 1, "RST", 8, .72}, {1, 3, "send / SYN", 0, .5}, {3, 2, "SYN / SYN,ACK", 0, .36},
-		{2, 4, "ACK", 0, .5}, {3, 4, "SYN,ACK / ACK", 0, .5}, {2, 5, "close() / FIN", 0, .5}, {4, 5, "close() / FIN", 0, .5},
-		{4, 6, "FIN / ACK", 0, .5}, {6, 9, "close() / FIN", 0, .5}, {5, 7, "ACK", 0, .5}, {5, 8, "FIN / ACK", 0, .45},
-		{5, 10, "FIN,ACK / ACK", 0, .62}, {7, 10, "FIN / ACK", 0, .45}, {8, 10, "ACK", 0, .5}, {9, 11, "ACK", 0, .5}, {10, 11, "2 MSL", 0, .5},
+		{0, 1, "listen()", 9, rightHand, .5}, {1, 0, "close()", 9, rightHand, .5}, {0, 3, "connect() / SYN", -36, leftHand, .5}, {3, 0, "close()", 20, leftHand, .4},
+		{1, 2, "SYN / SYN,ACK", 8, rightHand, .5}, {2, 1, "RST", 8, rightHand, .5}, {1, 3, "send / SYN", 0, rightHand, .5}, {3, 2, "SYN / SYN,ACK", 0, rightHand, .5},
+		{2, 4, "ACK", 0, leftHand, .5}, {3, 4, "SYN,ACK / ACK", 0, leftHand, .5}, {2, 5, "close() / FIN", 0, rightHand, .5}, {4, 5, "close() / FIN", 0, leftHand, .5},
+		{4, 6, "FIN / ACK", 0, leftHand, .5}, {6, 9, "close() / FIN", 0, rightHand, .5}, {5, 7, "ACK", 0, rightHand, .5}, {5, 8, "FIN / ACK", 0, leftHand, .5},
+		{5, 10, "FIN,ACK / ACK", 0, leftHand, .29}, {7, 10, "FIN / ACK", 0, rightHand, .5}, {8, 10, "ACK", 0, leftHand, .5}, {9, 11, "ACK", 0, rightHand, .5}, {10, 11, "2 MSL", 0, leftHand, .5},
 	}
 }
-
-const boxWidth, boxHeight = 112.0, 42.0
 
 // Diagrams are the ways of the first sockets whose states anything tells.
 func (l *Ladder) Diagrams() []Diagram {
@@ -107,8 +113,8 @@ func (l *Ladder) diagram(s *Socket) Diagram {
 		d.Caption += " (seen in socket tables; its changes were not recorded)"
 	}
 	var b bytes.Buffer
-	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" class="tcp" viewBox="0 0 800 640" role="img" aria-label="%s"><rect class="paper" width="800" height="640"/>`,
-		esc("State diagram of RFC 9293, the way of "+d.Caption))
+	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" class="tcp" viewBox="0 0 %s %s" role="img" aria-label="%s"><rect class="paper" width="%s" height="%s"/>`,
+		num(diagramWidth), num(diagramHeight), esc("State diagram of RFC 9293, the way of "+d.Caption), num(diagramWidth), num(diagramHeight))
 	for _, high := range []bool{false, true} { // the way taken is drawn over the others
 		for _, e := range edges() {
 			if taken[[2]int{e.from, e.to}] == high {
@@ -178,7 +184,7 @@ func drawEdge(b *bytes.Buffer, e edge, class string) {
 	if long == 0 {
 		return
 	}
-	// To the right of the way, so that the way back is beside it.
+	// Aside, so that the way back is beside it.
 	ox, oy := -dy/long*e.side, dx/long*e.side
 	// How far along the way, moved aside, the two boxes reach.
 	leave, enter := reach(dx, dy, ox, oy), reach(dx, dy, -ox, -oy)+3/long
@@ -190,19 +196,27 @@ func drawEdge(b *bytes.Buffer, e edge, class string) {
 	}
 	fmt.Fprintf(b, `<g class="%s"><line class="way" x1="%s" y1="%s" x2="%s" y2="%s"/><path class="tip" d="M%s %sL%sL%sZ"/>`, class, num(x0), num(y0), num(x1), num(y1), num(x1), num(y1), tip(.4), tip(-.4))
 	if e.label != "" {
-		x, y := x0+(x1-x0)*e.at, y0+(y1-y0)*e.at+4
-		if dx == 0 { // beside an upright arrow, on its own side
-			anchor := "middle"
-			switch {
-			case ox > 0:
-				x, anchor = x+6, "start"
-			case ox < 0:
-				x, anchor = x-6, "end"
+		// Along the arrow, and never upside down; level beside it if it is upright
+		// and short.
+		hand, turn := e.hand, angle
+		x, y := x0+(x1-x0)*e.at, y0+(y1-y0)*e.at
+		anchor, lift := "", "4"
+		switch {
+		case dx == 0 && long < 200:
+			turn = 0
+			x += -dy / long * hand * 6
+			anchor = " start"
+			if -dy*hand < 0 {
+				anchor = " end"
 			}
-			fmt.Fprintf(b, `<text class="quiet %s" x="%s" y="%s">%s</text></g>`, anchor, num(x), num(y), esc(e.label))
-			return
+		default:
+			x, y = x-dy/long*hand*8, y+dx/long*hand*8
+			if dx <= 0 {
+				turn += math.Pi
+			}
+			lift = "3.5"
 		}
-		fmt.Fprintf(b, `<text class="quiet" x="%s" y="%s">%s</text>`, num(x), num(y), esc(e.label))
+		fmt.Fprintf(b, `<text class="quiet%s" transform="translate(%s %s) rotate(%s)" y="%s">%s</text>`, anchor, num(x), num(y), num(math.Remainder(turn, 2*math.Pi)*180/math.Pi), lift, esc(e.label))
 	}
 	b.WriteString("</g>")
 }

@@ -76,6 +76,10 @@ func (l *Ladder) SVG(w io.Writer) error {
 // with room for a heading.
 const sheetWidth, sheetHeight = 1047.0, 620.0
 
+// manySheets is from when on a browser draws only the sheets that are in sight: a page
+// of thousands of rows is slow otherwise.
+const manySheets = 30
+
 // Figure is the ladder as elements for a page that has Style, for wide screens and
 // for paper: images one below the other, none higher than a sheet. Its step titles
 // lead to the page's elements step-1, step-2 ..., and are called ladder-step-1 ...
@@ -94,8 +98,13 @@ func (d *drawing) figure(most float64) string {
 		class += " narrow"
 	}
 	d.sheet = most
-	for i, s := range d.sheets() {
-		d.printf("<div class=\"sheet\" style=\"--width: %spx\">\n", num(d.width))
+	sheets := d.sheets()
+	far := ""
+	if len(sheets) > manySheets {
+		far = " far"
+	}
+	for i, s := range sheets {
+		d.printf("<div class=\"sheet%s\" style=\"--width: %s; --height: %s\">\n", far, num(d.width), num(s.bottom-s.top))
 		if i > 0 && !d.narrow { // whose lanes these are, on paper
 			d.printf(`<svg class="ladder again" viewBox="0 0 %s %s" aria-hidden="true"><rect class="paper" width="%s" height="%s"/>`+"\n", num(d.width), num(d.head), num(d.width), num(d.head))
 			d.heads(sheet{top: 0, bottom: d.head})

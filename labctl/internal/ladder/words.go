@@ -174,6 +174,8 @@ func cells(s string) int {
 
 func width(c rune) int {
 	switch {
+	case c < 0x7f:
+		return 1
 	case unicode.In(c, unicode.Mn, unicode.Me, unicode.Cf):
 		return 0
 	case c >= 0x1100 && c <= 0x115f || c >= 0x2e80 && c <= 0xa4cf || c >= 0xac00 && c <= 0xd7a3 || c >= 0xf900 && c <= 0xfaff ||

@@ -166,7 +166,7 @@ func (b *browser) laidOut() int {
 	if got.Texts < 20 {
 		b.Errorf("the ladder shows %d labels", got.Texts)
 	}
-	if got.Smallest < 9 {
+	if got.Smallest < 8 {
 		b.Errorf("the smallest label is %.1f pixels high", got.Smallest)
 	}
 	return got.Texts

@@ -1,6 +1,8 @@
-// layout says what is wrong with the ladder that the page shows, and how many texts it
-// looked at: labels that overlap, leave the picture, cover a bar or are too small.
+// layout says what is wrong with the ladder and the state diagrams that the page shows,
+// and how many texts it looked at: labels that overlap, leave the picture, cover a bar
+// or a box, or are too small.
 () => {
+  for (const part of document.querySelectorAll("details")) part.open = true;
   const wrong = [];
   let texts = 0, smallest = 100;
   // The corners of what an element draws, in the units of its SVG.
@@ -22,7 +24,7 @@
   };
   const of = (points, k) => points.map((p) => p[k]);
   const allowed = 2.2; // a line's box is higher than its letters
-  for (const svg of document.querySelectorAll(".lad-scroll svg.ladder")) {
+  for (const svg of document.querySelectorAll(".lad-scroll svg.ladder, svg.tcp")) {
     if (!svg.clientWidth) continue;
     const view = svg.viewBox.baseVal, scale = svg.clientWidth / view.width;
     const all = [...svg.querySelectorAll("text")].filter((t) => t.textContent.trim() !== "").map((t) => ({t, c: corners(t), name: JSON.stringify(t.textContent)}));
@@ -41,6 +43,10 @@
     for (const {t, c, name} of all) {
       // A fold, a remark and a step's title have a ground of their own.
       if (t.closest(".rows") && !t.closest(".fold, .step") && !t.parentElement.querySelector(".patch") && bars.some((b) => depth(b, c) > allowed)) wrong.push(name + " covers a bar");
+    }
+    const boxes = [...svg.querySelectorAll(".box, .been rect")].map(corners);
+    for (const {t, c, name} of all) {
+      if (t.matches(".quiet") && boxes.some((b) => depth(b, c) > allowed)) wrong.push(name + " covers a box");
     }
     for (const tip of svg.querySelectorAll(".tip, .cross")) {
       const c = corners(tip);
