@@ -111,7 +111,7 @@ stands for the one that the host has.`,
 	cmd.Flags().StringSliceVar(&join, "join", nil, "`HOST=PID,...`: hosts are the network namespaces of these processes")
 	cmd.Flags().BoolVar(&r.hands.step, "step", false, "wait for Enter before each step; the lab is held, the kernel's timers are not")
 	cmd.Flags().BoolVar(&r.hands.predict, "predict", false, "ask what each step will do, then show it, and keep the score in the report")
-	cmd.Flags().StringArrayVar(&set, "set", nil, "`name=value` in place of the file's: port")
+	cmd.Flags().StringArrayVar(&set, "set", nil, "`name=value` in place of the file's: port, or only this value of an axis of its matrix")
 	return cmd
 }
 

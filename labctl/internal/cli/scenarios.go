@@ -87,7 +87,8 @@ func load(names []string, s scenario.Settings) ([]campaign.Item, error) {
 	return items, errors.Join(errs...)
 }
 
-// settings reads --set name=value.
+// settings reads --set name=value. A name given several times has all of the
+// values, for an axis of a matrix.
 func settings(set []string, command []string) (scenario.Settings, error) {
 	s := scenario.Settings{Command: command}
 	if len(command) > 0 {
@@ -106,6 +107,9 @@ func settings(set []string, command []string) (scenario.Settings, error) {
 		}
 		if s.Set == nil {
 			s.Set = map[string]string{}
+		}
+		if before, again := s.Set[name]; again {
+			value = before + " " + value
 		}
 		s.Set[name] = value
 	}

@@ -27,17 +27,28 @@ func (a *app) validate() *cobra.Command {
 				return err
 			}
 			for _, i := range items {
-				steps := "1 step"
-				if n := len(i.Labs[0].Steps); n != 1 {
-					steps = fmt.Sprintf("%d steps", n)
+				steps := 0
+				for _, lab := range i.Labs {
+					steps += len(lab.Steps)
 				}
-				if _, err := fmt.Fprintf(a.stdout, "%s: ok, %s\n", i.File, steps); err != nil {
+				what := counted(steps, "step")
+				if len(i.Axes) > 0 {
+					what = counted(len(i.Labs), "cell") + ", " + what + " in all"
+				}
+				if _, err := fmt.Fprintf(a.stdout, "%s: ok, %s\n", i.File, what); err != nil {
 					return written(err)
 				}
 			}
 			return nil
 		},
 	}
-	cmd.Flags().StringArrayVar(&set, "set", nil, "`name=value` in place of the file's: port")
+	cmd.Flags().StringArrayVar(&set, "set", nil, "`name=value` in place of the file's: port, or only this value of an axis of its matrix")
 	return cmd
+}
+
+func counted(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }

@@ -381,7 +381,9 @@ func (r *Report) again() string {
 		words[2] = name
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.Set)) {
-		words = append(words, "--set", name+"="+s.Set[name])
+		for value := range strings.FieldsSeq(s.Set[name]) { // several of an axis
+			words = append(words, "--set", name+"="+value)
+		}
 	}
 	if len(s.Joined) > 0 {
 		words = append(words, "--join", joinArgument(s.Joined))

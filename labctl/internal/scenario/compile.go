@@ -19,8 +19,13 @@ type compiler struct {
 	*problems
 	file     *fileForm
 	settings Settings
+	look     func(*yaml.Node) *yaml.Node // a node as the cell has it
+	spent    *budget
 	lab      Lab
-	programs map[string]int // the index in lab.Programs, by name
+	programs map[string]int  // the index in lab.Programs, by name
+	sockets  map[string]int  // the index in lab.Sockets, by name; those that steps make too
+	acts     map[string]bool // the programs that make the calls of steps
+	unclear  map[string]bool // the programs that are not to be relied on
 	// names holds where each name of a host or program was declared; nil for
 	// a default host.
 	names map[string]*yaml.Node
@@ -32,6 +37,9 @@ type compiler struct {
 func (c *compiler) compile() {
 	c.names = map[string]*yaml.Node{}
 	c.programs = map[string]int{}
+	c.sockets = map[string]int{}
+	c.acts = map[string]bool{}
+	c.unclear = map[string]bool{}
 	if c.file.Name != nil {
 		c.lab.Name = c.file.Name.V
 	}
@@ -40,25 +48,24 @@ func (c *compiler) compile() {
 	c.hosts()
 	c.takeOver()
 	c.compilePrograms()
+	c.compileSockets()
 	c.replaceApp()
 	c.compileSteps()
+	c.idle()
 }
 
-// set applies the values given by --set.
+// set applies the port given by --set. Its other values narrow the matrix.
 func (c *compiler) set() {
-	for _, name := range sorted(c.settings.Set) {
-		text := c.settings.Set[name]
-		if name != "port" {
-			c.add(nil, "--set %s=%s: there is no value %s to set%s", name, text, shortly(name), rather(name, []string{"port"}))
-			continue
-		}
-		port, err := strconv.ParseUint(text, 10, 16)
-		if err != nil || port == 0 {
-			c.add(nil, "--set port=%s: expected a whole number from 1 to 65535", text)
-			continue
-		}
-		c.lab.Port = uint16(port)
+	text, given := c.settings.Set["port"]
+	if !given {
+		return
 	}
+	port, err := strconv.ParseUint(text, 10, 16)
+	if err != nil || port == 0 {
+		c.add(nil, "--set port=%s: expected a whole number from 1 to 65535", text)
+		return
+	}
+	c.lab.Port = uint16(port)
 }
 
 // declare checks a name that the user gave to something.
@@ -91,13 +98,14 @@ func (c *compiler) compilePrograms() {
 }
 
 func (c *compiler) program(name string, f *programForm) Program {
-	p := Program{Name: name}
+	p := Program{Name: name, UID: uidOf(f.UID)}
 	host := c.hostOf(f.Host, f)
 	if host != nil {
 		p.Host = host.Name
 	}
 	kinds := f.kinds()
 	if len(kinds) > 1 {
+		c.unclear[name] = true
 		c.wrong(f, kinds[1].key, "a program is one thing: %s stands in line %d already", kinds[0].key.Value, kinds[0].key.Line)
 		return p
 	}
@@ -108,8 +116,9 @@ func (c *compiler) program(name string, f *programForm) Program {
 		p.Client = c.client(f.Client)
 	case f.Exec != nil:
 		p.Exec = c.exec(f.Exec)
-	case !f.bad:
-		c.wrong(f, f.at(), "program %s does nothing: it needs server, client or exec", name)
+		if f.UID != nil && f.Exec.User != nil {
+			c.wrong(f, f.UID.key, "the user of this program stands in line %d already; choose user or uid", f.Exec.User.key.Line)
+		}
 	}
 	return p
 }

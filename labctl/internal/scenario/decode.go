@@ -18,8 +18,8 @@ const (
 	// maxDepth is how deep a file may nest. Nested repeats need about 4 levels
 	// each.
 	maxDepth = 100
-	// maxExpanded is how many values aliases may stand for, all together: ten
-	// lines of aliases of aliases could stand for billions.
+	// maxExpanded is how many values aliases and variables may stand for, all
+	// together: ten lines of aliases of aliases could stand for billions.
 	maxExpanded = 10_000
 	// maxProblems is how many problems are told at once.
 	maxProblems = 100
@@ -98,15 +98,38 @@ func (p *problems) syntaxAt(e *yaml.LoadError) {
 	})
 }
 
-// decoder fills forms from the tree, noting every problem on the way.
+// decoder fills forms from the tree, once for each cell of the matrix, noting
+// every problem on the way.
 type decoder struct {
 	*problems
-	open     map[*yaml.Node]bool // anchors whose aliases are being followed
-	expanded int                 // values read through aliases
+	vars     *matrix
+	plain    bool                // a variable is a text like any other here
+	cell     cell                // the one that is decoded
+	open     map[*yaml.Node]bool // what aliases and variables stand for, as they are followed
+	expanded int                 // values read through them, in this cell
+	decoded  int                 // values read, in all cells
+	scanned  int                 // values looked at for variables
+	fields   map[reflect.Type][]field
+
+	reaches    map[*yaml.Node]*reach
+	reachOrder []*reach
 }
 
-// bomb reports whether aliases stood for too much, so that not all was decoded.
-func (d *decoder) bomb() bool { return d.expanded > maxExpanded }
+func newDecoder(p *problems) *decoder {
+	return &decoder{problems: p, open: map[*yaml.Node]bool{}, fields: map[reflect.Type][]field{}, reaches: map[*yaml.Node]*reach{}}
+}
+
+// file decodes the whole file for one cell. It is nil if aliases stood for so
+// much that not all was decoded.
+func (d *decoder) file(root *yaml.Node, c cell) *fileForm {
+	d.cell, d.expanded = c, 0
+	form := new(fileForm)
+	d.into(form, nil, root, rules{})
+	if d.expanded > maxExpanded {
+		return nil
+	}
+	return form
+}
 
 // rules are what a field's tags demand of its value.
 type rules struct {
@@ -157,20 +180,39 @@ type bareVerb interface{ bareField() string }
 func (d *decoder) into(v any, key, n *yaml.Node, r rules) {
 	p := v.(placed)
 	p.put(key, n)
-	if n.Kind == yaml.AliasNode {
+	if _, done := v.(*matrixForm); done && !d.plain {
+		return // it was understood before all else
+	}
+	for {
+		axis, isVariable := variable(n)
+		if isVariable = isVariable && !d.plain; !isVariable && n.Kind != yaml.AliasNode {
+			break
+		}
 		target := n.Alias
+		if isVariable {
+			if target = d.value(axis, n); target == nil {
+				p.spot().bad = true
+				return
+			}
+		}
 		if d.open[target] {
 			d.wrong(p, n, "the alias *%s stands inside what it stands for", n.Value)
 			return
 		}
 		d.open[target] = true
 		defer delete(d.open, target)
+		if isVariable {
+			target = d.placedAt(target, n)
+		}
 		n = target
 	}
+	d.decoded++
 	if len(d.open) > 0 {
 		if d.expanded++; d.expanded > maxExpanded {
 			if p.spot().bad = true; d.expanded == maxExpanded+1 {
-				d.add(p.spot().node, "aliases may stand for %d values at most, all together; here it becomes more", maxExpanded)
+				d.unmuted(func() {
+					d.add(p.spot().node, "aliases and variables may stand for %d values at most, all together; here it becomes more", maxExpanded)
+				})
 			}
 			return
 		}
@@ -179,11 +221,27 @@ func (d *decoder) into(v any, key, n *yaml.Node, r rules) {
 		d.wrong(p, n, "the tag %s has no meaning here; leave it out", shortly(n.Tag))
 		return
 	}
-	scalar := n.Kind == yaml.ScalarNode && n.Tag != "!!null"
 	if x, ok := v.(value); ok {
 		x.decode(d, n, r)
 		return
 	}
+	if e, ok := v.(*expectForm); ok && n.Kind == yaml.SequenceNode {
+		if n = d.row(e, n); n == nil {
+			return
+		}
+		if aliased(n).Kind == yaml.SequenceNode {
+			d.wrong(p, n, "expected any or a mapping, found a list in a list")
+			return
+		}
+		d.into(v, key, n, r)
+		return
+	}
+	d.form(v, p, n)
+}
+
+// form fills a struct of fields from a mapping or from one of its short forms.
+func (d *decoder) form(v any, p placed, n *yaml.Node) {
+	scalar := n.Kind == yaml.ScalarNode && n.Tag != "!!null"
 	if x, ok := v.(shorthand); ok && scalar {
 		x.fromScalar(d, n)
 		return
@@ -198,12 +256,20 @@ func (d *decoder) into(v any, key, n *yaml.Node, r rules) {
 		d.wrong(p, n, "expected %s, found %s", wanted(v), found(n))
 		return
 	}
+	if x, ok := v.(*stepForm); ok {
+		d.step(x, func() { d.mapping(form, p, n.Content) })
+		return
+	}
 	d.mapping(form, p, n.Content)
 }
 
 // mapping fills the fields of a form from keys and values in turn.
 func (d *decoder) mapping(form reflect.Value, p placed, content []*yaml.Node) {
-	names := fieldNames(form.Type())
+	names, known := d.fields[form.Type()]
+	if !known {
+		names = fieldNames(form.Type())
+		d.fields[form.Type()] = names
+	}
 	for key, n := range d.pairs(p, content) {
 		i := slices.IndexFunc(names, func(f field) bool { return f.name == key.Value })
 		if i < 0 {
@@ -213,7 +279,7 @@ func (d *decoder) mapping(form reflect.Value, p placed, content []*yaml.Node) {
 		}
 		f := form.Field(names[i].index)
 		f.Set(reflect.New(f.Type().Elem()))
-		d.into(f.Interface(), key, n, rulesOf(names[i].tag))
+		d.into(f.Interface(), key, n, names[i].rules)
 	}
 	for _, f := range names {
 		if f.required && form.Field(f.index).IsNil() {
@@ -232,8 +298,8 @@ func (d *decoder) pairs(p placed, content []*yaml.Node) func(yield func(key, n *
 		first := map[string]int{}
 		for i := 0; i+1 < len(content); i += 2 {
 			key, n := content[i], content[i+1]
-			if key.Kind == yaml.AliasNode {
-				key = key.Alias
+			if key = d.key(p, aliased(key)); key == nil {
+				continue
 			}
 			switch line, twice := first[key.Value]; {
 			case key.Kind != yaml.ScalarNode:
@@ -259,7 +325,7 @@ type field struct {
 	name     string
 	index    int
 	required bool
-	tag      reflect.StructTag
+	rules    rules
 }
 
 // fieldNames are a form's fields in their order.
@@ -271,7 +337,7 @@ func fieldNames(form reflect.Type) []field {
 		if name == "" {
 			continue
 		}
-		fields = append(fields, field{name, i, !(ok && rest == "omitempty"), f.Tag})
+		fields = append(fields, field{name, i, !(ok && rest == "omitempty"), rulesOf(f.Tag)})
 	}
 	return fields
 }

@@ -52,7 +52,7 @@ func (u *unroller) expectation(f *stepForm, s *Step, can sight) {
 	for _, field := range present(e) {
 		name := field.key.Value
 		switch {
-		case slices.Contains(can.fields, name):
+		case name == "when" || slices.Contains(can.fields, name):
 		case strings.HasSuffix(can.of, "exec program") && slices.Contains([]string{"bind", "listen", "holders", "connect"}, name):
 			u.wrong(e, field.key, "%s"+unrecorded, name, name)
 		default:
@@ -65,7 +65,10 @@ func (u *unroller) expectation(f *stepForm, s *Step, can sight) {
 	x := &Expect{
 		Result: e.Result.name(), Bind: e.Bind.name(), Listen: e.Listen.name(), Connect: e.Connect.name(),
 		Exit: u.exitCode(e.Exit), Signal: e.Signal.name(), Lines: u.lines(e.Lines),
-		Queued: u.amount(e.Queued), Took: u.took(e.Took, s),
+		Queued: u.amount(e.Queued), Port: u.amount(e.Port), Took: u.took(e.Took, s),
+	}
+	if e.Text != nil {
+		x.Text = e.Text.V
 	}
 	if e.Holders != nil {
 		x.Holders = u.tally(&e.Holders.each)
@@ -98,7 +101,7 @@ func (u *unroller) until(f *untilForm, what string, possible []string) *Expect {
 }
 
 func (u *unroller) empty(form placed, p *place, what string) bool {
-	if p.bad || len(present(form)) > 0 {
+	if there := present(form); p.bad || len(there) > 1 || len(there) == 1 && there[0].key.Value != "when" {
 		return p.bad
 	}
 	u.wrong(form, p.at(), "%s is empty, so it says nothing; name what must be seen", what)
@@ -123,8 +126,20 @@ func (u *unroller) contradictions(e *expectForm, s *Step) {
 	if failed(x.Bind) && x.Listen != "" {
 		u.wrong(e, e.Listen.key, "after a bind that fails, listen is never called, so it cannot be seen")
 	}
-	if x.Holders != nil && !failed(x.Bind) && !failed(x.Listen) {
+	switch call := s.Verb == VerbBind || s.Verb == VerbListen; {
+	case x.Holders == nil:
+	case call && !failed(x.Result):
+		u.wrong(e, e.Holders.key, "holders are looked for only when %s fails; add result: EADDRINUSE", s.Verb)
+	case !call && !failed(x.Bind) && !failed(x.Listen):
 		u.wrong(e, e.Holders.key, "holders are looked for only when bind or listen fails; add bind: EADDRINUSE or listen: EADDRINUSE")
+	}
+	switch {
+	case e.Text != nil && x.Text == "" && !e.Text.bad:
+		u.wrong(e, e.Text.key, "a text is not empty; at the end of the stream, expect nothing but result: ok")
+	case e.Text != nil && failed(x.Result):
+		u.wrong(e, e.Text.key, "a recv that fails reads no text")
+	case e.Port != nil && s.Verb == VerbBind && failed(x.Result):
+		u.wrong(e, e.Port.key, "a bind that fails gives no port")
 	}
 	if e.Exit != nil && e.Signal != nil {
 		u.wrong(e, e.Signal.key, "a program exits with a code or is ended by a signal, never both")
@@ -246,7 +261,7 @@ func (u *unroller) json(n *yaml.Node) json.RawMessage {
 	if b, ok := u.written[n]; ok {
 		return b
 	}
-	b := appendJSON(nil, n)
+	b := u.appendJSON(nil, n, true)
 	u.written[n] = b
 	return b
 }
@@ -263,27 +278,29 @@ func joined(until, expect json.RawMessage) json.RawMessage {
 	return slices.Concat(until[:len(until)-1], []byte(","), expect[1:])
 }
 
-func appendJSON(b []byte, n *yaml.Node) []byte {
+// appendJSON writes a tree as the cell has it. The when of a row is no part of
+// what is expected.
+func (u *unroller) appendJSON(b []byte, n *yaml.Node, row bool) []byte {
 	text := func(s string) {
 		quoted, _ := json.Marshal(s) // a string always marshals
 		b = append(b, quoted...)
 	}
-	switch n.Kind {
-	case yaml.AliasNode:
-		return appendJSON(b, n.Alias)
+	switch n = u.look(n); n.Kind {
 	case yaml.MappingNode:
 		b = append(b, '{')
+		first := true
 		for i := 0; i+1 < len(n.Content); i += 2 {
-			if i > 0 {
+			key := u.look(n.Content[i]).Value
+			if row && key == "when" {
+				continue
+			}
+			if !first {
 				b = append(b, ',')
 			}
-			key := n.Content[i]
-			if key.Kind == yaml.AliasNode {
-				key = key.Alias
-			}
-			text(key.Value)
+			first = false
+			text(key)
 			b = append(b, ':')
-			b = appendJSON(b, n.Content[i+1])
+			b = u.appendJSON(b, n.Content[i+1], false)
 		}
 		return append(b, '}')
 	case yaml.SequenceNode:
@@ -292,7 +309,7 @@ func appendJSON(b []byte, n *yaml.Node) []byte {
 			if i > 0 {
 				b = append(b, ',')
 			}
-			b = appendJSON(b, item)
+			b = u.appendJSON(b, item, false)
 		}
 		return append(b, ']')
 	}

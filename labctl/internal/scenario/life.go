@@ -28,6 +28,10 @@ func (u *unroller) follow(f *stepForm, s *Step) {
 	at := f.verbs()[0].key
 	switch s.Verb {
 	case VerbStart, VerbRun:
+		if p.isActor() {
+			u.wrong(f, at, "%s makes the calls of steps, and begins with the first; leave this step out", s.Program)
+			return
+		}
 		if before == running {
 			u.wrong(f, at, "%s is still running here, and a program runs once at a time; stop it first", s.Program)
 		}

@@ -100,26 +100,86 @@ type problems struct {
 	file  string
 	lines []string
 	list  Problems
-	seen  map[string]bool
+	told  map[string]*telling
+	used  map[*yaml.Node]string // where a value of the matrix is used, for its problems
+	muted int                   // while above 0, problems are none
+	// The cell that is looked at: its number from 1 and its name. 0 before the
+	// first and after the last.
+	cell     int
+	cellName string
+}
+
+// telling is a problem that was told: where it is in the list, and in how many
+// cells it was met.
+type telling struct {
+	at, cells, last int
+	first           string
+}
+
+func newProblems(file string, data []byte) *problems {
+	return &problems{file: file, lines: splitLines(string(data)), told: map[string]*telling{}, used: map[*yaml.Node]string{}}
+}
+
+// begin says which cell is looked at from now on.
+func (p *problems) begin(cell int, name string) {
+	p.cell, p.cellName = cell, name
+	clear(p.used)
+}
+
+// unmuted does what must be told even in a part that does not count.
+func (p *problems) unmuted(do func()) {
+	muted := p.muted
+	p.muted = 0
+	defer func() { p.muted = muted }()
+	do()
 }
 
 // add notes a problem at n; a nil n stands nowhere in the file. What is found
-// twice, through an alias or in a repeat, is told once.
+// twice, through an alias, in a repeat or in another cell, is told once.
 func (p *problems) add(n *yaml.Node, format string, args ...any) {
+	if p.muted > 0 {
+		return
+	}
 	problem := Problem{File: p.file, Message: fmt.Sprintf(format, args...)}
 	if n != nil {
+		problem.Message += p.used[n]
 		problem.Line, problem.Column = n.Line, n.Column
 		problem.Source = p.source(n.Line)
 	}
 	id := fmt.Sprintf("%d:%d:%s", problem.Line, problem.Column, problem.Message)
-	if p.seen[id] || len(p.list) > maxProblems {
+	if t := p.told[id]; t != nil {
+		if t.last != p.cell {
+			t.cells, t.last = t.cells+1, p.cell
+		}
 		return
 	}
-	p.seen[id] = true
+	if len(p.list) > maxProblems {
+		return
+	}
+	t := &telling{at: len(p.list), cells: 1, last: p.cell, first: p.cellName}
+	if p.used[n] != "" || p.cell == 0 {
+		t.first = "" // it says for itself which cells it is of
+	}
+	p.told[id] = t
 	if len(p.list) == maxProblems {
 		problem = Problem{File: p.file, Message: "there are more problems; these first"}
+		t.first = ""
 	}
 	p.list = append(p.list, problem)
+}
+
+// ofCells says of each problem that not all cells have which have it.
+func (p *problems) ofCells(cells int) {
+	for _, t := range p.told {
+		switch {
+		case t.first == "" || t.cells == cells:
+		case t.cells == 1:
+			p.list[t.at].Message += "; in the cell " + t.first
+		default:
+			p.list[t.at].Message += fmt.Sprintf("; in %d of the %d cells, first in %s", t.cells, cells, t.first)
+		}
+		t.first = ""
+	}
 }
 
 // wrong notes a problem and that v is not to be relied on.

@@ -16,7 +16,9 @@ package scenario
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"net/netip"
+	"strings"
 
 	"go.yaml.in/yaml/v4"
 
@@ -39,7 +41,8 @@ type Scenario struct {
 
 // Settings are what the command line changes in a scenario.
 type Settings struct {
-	// Set holds values by name; "port" is the only name so far.
+	// Set holds values by name: "port", or an axis of the matrix, which is
+	// narrowed to the values of these names, blanks between them.
 	Set map[string]string
 	// Command, if not empty, takes the place of the program named app, as an
 	// exec that is ready when the file's port listens.
@@ -56,7 +59,7 @@ func Load(file string, data []byte, s Settings) (*Scenario, error) {
 	if why := unusable(data); why != "" {
 		return nil, Problems{{File: file, Message: why}}
 	}
-	p := &problems{file: file, lines: splitLines(string(data)), seen: map[string]bool{}}
+	p := newProblems(file, data)
 	if !p.printable() {
 		return nil, p.list
 	}
@@ -64,21 +67,81 @@ func Load(file string, data []byte, s Settings) (*Scenario, error) {
 	if root == nil {
 		return nil, p.list
 	}
-	form := new(fileForm)
-	d := &decoder{problems: p, open: map[*yaml.Node]bool{}}
-	d.into(form, nil, root, rules{})
-	if d.bomb() {
-		return nil, p.sorted()
-	}
-	c := &compiler{problems: p, file: form, settings: s}
-	c.compile()
+	sc := &Scenario{Digest: digest(data), Text: string(data)}
+	sc.load(p, root, s)
 	if len(p.list) > 0 {
 		return nil, p.sorted()
 	}
-	return &Scenario{
-		Name: c.lab.Name, Title: form.Title.value(), Lesson: form.Lesson.value(),
-		Digest: digest(data), Text: string(data), Labs: []Lab{c.lab},
-	}, nil
+	return sc, nil
+}
+
+// load compiles every cell of the file, so that it is checked whole, and keeps
+// those that the settings ask for.
+func (sc *Scenario) load(p *problems, root *yaml.Node, s Settings) {
+	d := newDecoder(p)
+	m := d.matrix(root)
+	axes, keep := m.narrow(p, s.Set)
+	spent := &budget{}
+	for i, cell := range m.cells {
+		p.begin(i+1, strings.Join(m.names(cell), " "))
+		form := d.file(root, cell)
+		if form == nil {
+			return
+		}
+		c := &compiler{problems: p, file: form, settings: s, look: d.seen, spent: spent}
+		c.lab.Cell = m.names(cell)
+		c.compile()
+		if i == 0 {
+			sc.Name, sc.Title, sc.Lesson = c.lab.Name, form.Title.value(), form.Lesson.value()
+		}
+		if c.lab.Cell != nil {
+			c.lab.Name = p.cellName
+		}
+		if keep[i] && len(p.list) == 0 {
+			sc.Labs = append(sc.Labs, c.lab)
+		}
+		if why := spent.over(d, i+1, len(m.cells)); why != "" {
+			p.begin(0, "")
+			p.add(m.at, "%s", why)
+			return
+		}
+	}
+	p.begin(0, "")
+	p.ofCells(len(m.cells))
+	if !m.unsound && !m.unclear {
+		d.unreached()
+	}
+	sc.Axes = axes
+}
+
+// budget is what all cells together have cost.
+type budget struct {
+	steps   int // the ones looked at
+	written int // bytes
+}
+
+const (
+	// maxAllSteps and maxAllWritten are maxSteps and maxWritten for all cells
+	// together.
+	maxAllSteps   = 400_000
+	maxAllWritten = 64 << 20
+)
+
+// over says why the cells so far are too much; it is empty if they are not. A
+// file of one cell has limits of its own.
+func (b *budget) over(d *decoder, cells, all int) string {
+	switch {
+	case all == 1:
+	case b.steps > maxAllSteps:
+		return fmt.Sprintf("the first %d of %d cells have %d steps already; all together may have %d", cells, all, b.steps, maxAllSteps)
+	case b.written > maxAllWritten:
+		return fmt.Sprintf("the first %d of %d cells have over %d MiB of expectations; make them shorter or the cells fewer", cells, all, maxAllWritten>>20)
+	case d.decoded > maxDecoded:
+		return fmt.Sprintf("the first %d of %d cells have %d values already; all together may have %d: make the cells fewer or the file shorter", cells, all, d.decoded, maxDecoded)
+	case d.vars.checked > maxChecked:
+		return fmt.Sprintf("the conditions (when, exclude, include) are too many for %d cells", all)
+	}
+	return ""
 }
 
 func digest(data []byte) string {

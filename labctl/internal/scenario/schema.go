@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"reflect"
 	"slices"
+	"strings"
 
 	"github.com/invopop/jsonschema"
 )
@@ -22,19 +23,24 @@ func Schema() ([]byte, error) {
 	s := r.Reflect(fileForm{})
 	s.Title = "A scenario of labctl"
 	s.Definitions["host"].Properties.Value("sysctls").PropertyNames = pattern(`^net\.`)
-	for _, names := range []string{"hosts", "programs"} {
+	for _, names := range []string{"hosts", "programs", "sockets"} {
 		s.Properties.Value(names).PropertyNames = pattern(namePattern)
 	}
 	most := uint64(len(defaultHosts))
 	s.Properties.Value("hosts").MaxProperties = &most
 	s.Properties.Value("hosts").MinProperties = atLeastOne()
-	s.Definitions["program"].OneOf = required("server", "client", "exec")
+	s.Definitions["matrix"].Properties.Value("axes").PropertyNames = pattern(namePattern)
+	s.Definitions["matrix"].Properties.Value("axes").MinProperties = atLeastOne()
+	s.Definitions["program"].AllOf = notBoth("server", "client", "exec")
+	s.Definitions["socket"].AllOf = append(notBoth("program", "host"), notBoth("program", "uid")...)
+	s.Definitions["setsockopt"].Properties.Value("options").MinProperties = atLeastOne()
 	s.Definitions["ready"].OneOf = required("port", "line")
 	s.Definitions["sysctl"].Properties.Value("values").MinProperties = atLeastOne()
 	s.Definitions["amount"].AnyOf[1].MinProperties = atLeastOne()
 	s.Definitions["took"].AnyOf[1].AnyOf = required("min", "max")
 	waitSchema(s.Definitions)
 	stepSchema(s.Definitions)
+	variables(s)
 
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
@@ -49,6 +55,16 @@ func pattern(p string) *jsonschema.Schema { return &jsonschema.Schema{Type: "str
 func atLeastOne() *uint64 {
 	one := uint64(1)
 	return &one
+}
+
+// notBoth are schemas that forbid each pair of the names.
+func notBoth(names ...string) (s []*jsonschema.Schema) {
+	for i, a := range names {
+		for _, b := range names[i+1:] {
+			s = append(s, &jsonschema.Schema{Not: &jsonschema.Schema{Required: []string{a, b}}})
+		}
+	}
+	return s
 }
 
 // required is one schema for each name, which demands nothing but that name.
@@ -68,8 +84,8 @@ func waitSchema(defs jsonschema.Definitions) {
 	}
 	wait := defs["wait"]
 	wait.OneOf = required("until", "for")
-	wait.Not = &jsonschema.Schema{Required: []string{"host", "program"}}
-	wait.DependentSchemas = map[string]*jsonschema.Schema{"host": until(ofTable), "program": until(ofProgram)}
+	wait.AllOf = notBoth("host", "program", "socket")
+	wait.DependentSchemas = map[string]*jsonschema.Schema{"host": until(ofTable), "program": until(ofProgram), "socket": until(ofQueue)}
 	defs["until"].MinProperties = atLeastOne()
 }
 
@@ -78,6 +94,7 @@ func waitSchema(defs jsonschema.Definitions) {
 func stepSchema(defs jsonschema.Definitions) {
 	step, expect := defs["step"], defs["expect"]
 	delete(defs, "expect")
+	named := map[string]string{} // verbs that can expect the same share a definition
 	step.OneOf = required(verbNames()...)
 	step.Properties.Set("expect", &jsonschema.Schema{Description: step.Properties.Value("expect").Description})
 	for _, verb := range verbNames() {
@@ -87,8 +104,13 @@ func stepSchema(defs jsonschema.Definitions) {
 				then.Set(own, jsonschema.FalseSchema)
 			}
 		} else {
-			name := "expect-" + verb
-			defs[name] = expectSchema(expect, expectable(verb))
+			fields := expectable(verb)
+			name, known := named[strings.Join(fields, " ")]
+			if !known {
+				name = "expect-" + verb
+				named[strings.Join(fields, " ")] = name
+				expectSchema(defs, name, expect, fields)
+			}
 			then.Set("expect", &jsonschema.Schema{Ref: "#/$defs/" + name})
 		}
 		step.AllOf = append(step.AllOf, &jsonschema.Schema{
@@ -98,17 +120,22 @@ func stepSchema(defs jsonschema.Definitions) {
 	}
 }
 
-// expectSchema is the schema of an expect with some of its fields.
-func expectSchema(whole *jsonschema.Schema, fields []string) *jsonschema.Schema {
+// expectSchema defines an expect with some of its fields: one, or a list of rows
+// with a when.
+func expectSchema(defs jsonschema.Definitions, name string, whole *jsonschema.Schema, fields []string) {
 	word, object := whole.AnyOf[0], *whole.AnyOf[1]
 	object.Properties = jsonschema.NewProperties()
 	for p := whole.AnyOf[1].Properties.Oldest(); p != nil; p = p.Next() {
-		if slices.Contains(fields, p.Key) {
+		if p.Key == "when" || slices.Contains(fields, p.Key) {
 			object.Properties.Set(p.Key, p.Value)
 		}
 	}
 	object.MinProperties = atLeastOne()
-	return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{word, &object}}
+	row := name + "-row"
+	defs[row] = &object
+	one := []*jsonschema.Schema{word, {Ref: "#/$defs/" + row}}
+	rows := &jsonschema.Schema{Type: "array", MinItems: atLeastOne(), Items: &jsonschema.Schema{AnyOf: one}}
+	defs[name] = &jsonschema.Schema{AnyOf: append(one, rows)}
 }
 
 // expectable are the fields that the expect of a verb can have, whatever the
@@ -121,8 +148,18 @@ func expectable(verb string) []string {
 		return ofExec
 	case VerbNetstat:
 		return ofTable
-	case VerbWait:
+	case VerbWait, VerbHold, VerbDrop:
 		return ofTime
+	case VerbBind:
+		return ofBind
+	case VerbListen:
+		return ofListen
+	case VerbConnect:
+		return ofConnect
+	case VerbRecv:
+		return ofRecv
+	case VerbAccept, VerbSend, VerbShutdown, VerbClose, VerbSetsockopt, VerbInherit, VerbPass, VerbDestroy:
+		return ofSocket
 	}
 	return ofCall
 }
@@ -158,6 +195,18 @@ func (scalar) JSONSchema() *jsonschema.Schema {
 	return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{{Type: "string"}, {Type: "number"}, {Type: "boolean"}}}
 }
 
+func (axis) JSONSchema() *jsonschema.Schema {
+	scalars := &jsonschema.Schema{Type: "array", MinItems: atLeastOne(), UniqueItems: true, Items: scalar{}.JSONSchema()}
+	return &jsonschema.Schema{AnyOf: []*jsonschema.Schema{scalars, {Type: "object", MinProperties: atLeastOne()}}}
+}
+
+func (condition) JSONSchema() *jsonschema.Schema {
+	each := scalar{}.JSONSchema()
+	each.AnyOf = append(each.AnyOf, &jsonschema.Schema{Type: "array", MinItems: atLeastOne(), Items: scalar{}.JSONSchema()})
+	return &jsonschema.Schema{Type: "object", MinProperties: atLeastOne(), AdditionalProperties: jsonschema.FalseSchema,
+		PatternProperties: map[string]*jsonschema.Schema{namePattern: each}}
+}
+
 func (states) JSONSchema() *jsonschema.Schema  { return tallySchema(tcpStates) }
 func (holders) JSONSchema() *jsonschema.Schema { return tallySchema(holderStates) }
 
@@ -169,13 +218,20 @@ func tallySchema(states []string) *jsonschema.Schema {
 	return &jsonschema.Schema{Type: "object", Properties: each, AdditionalProperties: jsonschema.FalseSchema}
 }
 
-func (startForm) JSONSchemaExtend(s *jsonschema.Schema)   { orElse(s, pattern(namePattern)) }
-func (runForm) JSONSchemaExtend(s *jsonschema.Schema)     { orElse(s, pattern(namePattern)) }
-func (stopForm) JSONSchemaExtend(s *jsonschema.Schema)    { orElse(s, pattern(namePattern)) }
-func (netstatForm) JSONSchemaExtend(s *jsonschema.Schema) { orElse(s, pattern(namePattern)) }
-func (text) JSONSchemaExtend(s *jsonschema.Schema)        { orElse(s, &jsonschema.Schema{Type: "string"}) }
-func (expectForm) JSONSchemaExtend(s *jsonschema.Schema)  { orElse(s, &jsonschema.Schema{Const: "any"}) }
-func (took) JSONSchemaExtend(s *jsonschema.Schema)        { orElse(s, pattern(durationPattern)) }
+func (startForm) JSONSchemaExtend(s *jsonschema.Schema)    { orElse(s, pattern(namePattern)) }
+func (runForm) JSONSchemaExtend(s *jsonschema.Schema)      { orElse(s, pattern(namePattern)) }
+func (stopForm) JSONSchemaExtend(s *jsonschema.Schema)     { orElse(s, pattern(namePattern)) }
+func (netstatForm) JSONSchemaExtend(s *jsonschema.Schema)  { orElse(s, pattern(namePattern)) }
+func (bindForm) JSONSchemaExtend(s *jsonschema.Schema)     { orElse(s, pattern(namePattern)) }
+func (listenForm) JSONSchemaExtend(s *jsonschema.Schema)   { orElse(s, pattern(namePattern)) }
+func (recvForm) JSONSchemaExtend(s *jsonschema.Schema)     { orElse(s, pattern(namePattern)) }
+func (shutdownForm) JSONSchemaExtend(s *jsonschema.Schema) { orElse(s, pattern(namePattern)) }
+func (closeForm) JSONSchemaExtend(s *jsonschema.Schema)    { orElse(s, pattern(namePattern)) }
+func (destroyForm) JSONSchemaExtend(s *jsonschema.Schema)  { orElse(s, pattern(namePattern)) }
+func (dropForm) JSONSchemaExtend(s *jsonschema.Schema)     { orElse(s, pattern(namePattern)) }
+func (text) JSONSchemaExtend(s *jsonschema.Schema)         { orElse(s, &jsonschema.Schema{Type: "string"}) }
+func (expectForm) JSONSchemaExtend(s *jsonschema.Schema)   { orElse(s, &jsonschema.Schema{Const: "any"}) }
+func (took) JSONSchemaExtend(s *jsonschema.Schema)         { orElse(s, pattern(durationPattern)) }
 
 func (amount) JSONSchemaExtend(s *jsonschema.Schema) {
 	orElse(s, &jsonschema.Schema{Type: "integer", Minimum: "0"})

@@ -30,7 +30,10 @@ type unroller struct {
 	written map[*yaml.Node][]byte
 	size    int
 	life    map[string]life
-	lost    bool // a step could not be read: what runs after it is unknown
+	// standing is what is known of each socket, and as where steps make names.
+	standing map[string]standing
+	as       map[string]*yaml.Node
+	lost     bool // a step could not be read: what runs after it is unknown
 }
 
 // round finds the steps of one round of a repeat by the ids that they would
@@ -43,9 +46,16 @@ type round struct {
 func newRound() round { return round{map[string]int{}, map[string]string{}} }
 
 func (c *compiler) compileSteps() {
-	u := &unroller{compiler: c, ids: map[string]int{}, begun: map[string]bool{}, written: map[*yaml.Node][]byte{}, life: map[string]life{}}
+	u := &unroller{compiler: c, ids: map[string]int{}, begun: map[string]bool{}, written: map[*yaml.Node][]byte{}, life: map[string]life{},
+		standing: map[string]standing{}, as: map[string]*yaml.Node{}}
 	u.explicitIDs(c.file.Steps, map[string]*yaml.Node{})
+	u.madeNames(c.file.Steps)
 	u.steps(c.file.Steps)
+	c.spent.steps += u.visits
+	c.spent.written += u.size
+	if len(c.lab.Steps) == 0 && len(c.list) == 0 && c.lab.Cell != nil {
+		c.add(c.file.Steps.at(), "no step is played here")
+	}
 }
 
 // explicitIDs refuses an id that was given twice. In a repeat every round's
@@ -90,6 +100,10 @@ func (u *unroller) steps(l *list[stepForm]) bool {
 }
 
 func (u *unroller) repeat(f *stepForm) bool {
+	if f.skipped {
+		u.muted++
+		defer func() { u.muted-- }()
+	}
 	for _, p := range f.own() {
 		u.wrong(f, p.key, "a repeat has no %s of its own; give it to a step inside", p.key.Value)
 	}
@@ -99,6 +113,11 @@ func (u *unroller) repeat(f *stepForm) bool {
 	}
 	for range r.Times.V {
 		u.rounds = append(u.rounds, newRound())
+		if f.skipped {
+			for _, inner := range r.Steps.Items {
+				inner.skipped = true
+			}
+		}
 		ok := u.steps(r.Steps)
 		u.rounds = u.rounds[:len(u.rounds)-1]
 		if !ok {
@@ -155,8 +174,13 @@ func (f *stepForm) verb() string {
 	return ""
 }
 
-// step compiles one step and appends it.
+// step compiles one step and appends it. One that is not played counts for the
+// numbers of ids alone, so that a step's id is the same in every cell.
 func (u *unroller) step(f *stepForm) {
+	if f.skipped {
+		u.muted++
+		defer func() { u.muted-- }()
+	}
 	verbs := f.verbs()
 	u.lost = u.lost || len(verbs) != 1
 	switch {
@@ -178,12 +202,17 @@ func (u *unroller) step(f *stepForm) {
 	}
 	kind := u.act(f, &s)
 	s.ID = u.id(f, &s)
+	if f.skipped {
+		return
+	}
 	u.expectation(f, &s, kind)
 	if f.Wait != nil && f.Wait.Until != nil {
 		s.Written = joined(u.json(f.Wait.Until.node), s.Written)
 	}
 	u.size += len(s.Written)
 	u.follow(f, &s)
+	u.followSocket(f, &s)
+	u.ended(s.Program, s.Line)
 	s.Index = len(u.lab.Steps) + 1
 	u.lab.Steps = append(u.lab.Steps, s)
 	u.begun[s.ID] = true
@@ -235,7 +264,7 @@ func (u *unroller) act(f *stepForm, s *Step) sight {
 		}
 		return sight{"link", ofCall, ""}
 	}
-	return sight{}
+	return u.call(f, s)
 }
 
 func (u *unroller) wait(f *stepForm, s *Step) {
@@ -251,7 +280,7 @@ func (u *unroller) wait(f *stepForm, s *Step) {
 		return
 	case w.For != nil:
 		s.For, s.Within = w.For.V, 0
-		for _, name := range []*str{w.Host, w.Program} {
+		for _, name := range []*str{w.Host, w.Program, w.Socket} {
 			if name != nil {
 				u.wrong(f, name.key, "a wait for a time looks at nothing, so it has no %s", name.key.Value)
 			}
@@ -263,14 +292,21 @@ func (u *unroller) wait(f *stepForm, s *Step) {
 			u.wrong(f, w.For.node, "a wait for 0s does nothing")
 		}
 		return
-	case w.Host != nil && w.Program != nil:
-		u.wrong(f, w.Program.key, "a wait looks at a host or at a program; choose one")
+	}
+	if at := present(&waitForm{Host: w.Host, Program: w.Program, Socket: w.Socket}); len(at) > 1 {
+		u.wrong(f, at[1].key, "a wait looks at a host, a program or a socket; choose one")
 		return
 	}
 	what, possible := "a host", ofTable
 	if w.Program != nil {
 		s.Program = u.program(w.Program)
 		what, possible = "a program", ofProgram
+		if p := u.planned(s.Program); p != nil && p.isActor() && w.Until.Lines != nil {
+			u.wrong(f, w.Until.Lines.key, "%s makes the calls of steps and prints nothing", s.Program)
+		}
+	} else if w.Socket != nil {
+		u.socketOf(w.Socket, s)
+		what, possible = "a socket", ofQueue
 	} else if w.Host == nil && w.Until.ofProgram() {
 		u.wrong(f, w.at(), "of which program? add program: %s", oneOf(u.programNames()))
 		return
@@ -296,6 +332,10 @@ func (u *unroller) program(name *str) string {
 		return ""
 	}
 	if _, ok := u.programs[name.V]; !ok {
+		if u.socketNamed(name.V) != nil {
+			u.wrong(name, name.node, "%s is a socket; a program is needed here, or close", name.V)
+			return ""
+		}
 		if len(u.programs) == 0 {
 			u.wrong(name, name.node, "there is no program %s; programs declares none", shortly(name.V))
 			return ""
@@ -308,8 +348,9 @@ func (u *unroller) program(name *str) string {
 
 func (c *compiler) programNames() []string { return sorted(c.programs) }
 
+// planned is a program by its name, nil if there is none that is to be relied on.
 func (c *compiler) planned(name string) *Program {
-	if i, ok := c.programs[name]; ok {
+	if i, ok := c.programs[name]; ok && !c.unclear[name] {
 		return &c.lab.Programs[i]
 	}
 	return nil
@@ -329,7 +370,7 @@ func compact(d time.Duration) string {
 // id is the step's id: its own or its verb and object, numbered from the
 // second on.
 func (u *unroller) id(f *stepForm, s *Step) string {
-	wanted := strings.TrimSpace(s.Verb + " " + s.Program + s.Host)
+	wanted := strings.TrimSpace(s.Verb + " " + s.Program + s.Host + s.Socket)
 	if s.For > 0 {
 		wanted += " " + compact(s.For)
 	}
