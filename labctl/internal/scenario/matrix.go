@@ -1,7 +1,6 @@
 package scenario
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 	"unicode"
@@ -327,12 +326,4 @@ func (m *matrix) narrow(p *problems, set map[string]string) (axes []journal.Axis
 		p.add(nil, "--set leaves no cell of the matrix: exclude leaves out all that have these values")
 	}
 	return axes, keep
-}
-
-// number of a thing in words, for messages.
-func count(n int, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %s", n, many)
 }
