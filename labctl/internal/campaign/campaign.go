@@ -11,6 +11,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -34,6 +36,16 @@ type Item struct {
 	*scenario.Scenario
 	File     string // as named by the user
 	Settings scenario.Settings
+	Guest    *sandbox.Guest // nil: on this machine's own kernel
+	Variant  string         // tells it from the same scenario on another kernel
+}
+
+// Label is its name among others.
+func (i Item) Label() string {
+	if i.Variant == "" {
+		return i.Name
+	}
+	return i.Name + "@" + i.Variant
 }
 
 // Show is told of the events of runs as they come. Its methods are called from
@@ -74,7 +86,7 @@ func Run(ctx context.Context, items []Item, o Options, show Show) int {
 	feed := newFeed(show)
 	codes := make([]int, len(items))
 	names := folderNames(items)
-	turn := make(chan struct{}, o.scenarios())
+	turn := make(chan struct{}, o.scenarios(items))
 	var runs sync.WaitGroup
 	for i, item := range items {
 		turn <- struct{}{}
@@ -89,12 +101,15 @@ func Run(ctx context.Context, items []Item, o Options, show Show) int {
 }
 
 // scenarios is how many insides run side by side.
-func (o Options) scenarios() int {
+func (o Options) scenarios(items []Item) int {
 	const usual = 8
-	if o.Jobs == 0 {
-		return usual
+	switch {
+	case o.Jobs != 0:
+		return o.Jobs
+	case slices.ContainsFunc(items, func(i Item) bool { return i.Guest != nil }):
+		return min(usual, runtime.NumCPU()) // a guest keeps a core busy
 	}
-	return o.Jobs
+	return usual
 }
 
 // labs are the labs to play: those of the item, each as often as asked.
@@ -121,9 +136,9 @@ func folderNames(items []Item) []string {
 	}
 	taken := map[string]bool{}
 	for i, item := range items {
-		names[i] = item.Name
+		names[i] = item.Label()
 		for n := 2; taken[names[i]]; n++ {
-			names[i] = fmt.Sprintf("%s-%d", item.Name, n)
+			names[i] = fmt.Sprintf("%s-%d", item.Label(), n)
 		}
 		taken[names[i]] = true
 	}
@@ -167,14 +182,20 @@ func one(ctx context.Context, n int, item Item, o Options, name string, feed *fe
 	began := false // the journal has a header
 	var last journal.Event
 	var refused string // what the machine refused to a lab
-	runErr := sandbox.RunWith(ctx, sandbox.With{Join: o.Join, Next: o.Next}, scenario.Plan{Labs: o.labs(item), Jobs: o.Jobs}, header, file, func(e journal.Event) {
+	see := func(e journal.Event) {
 		began = began || e.Header != nil
 		if e.LabInfo != nil && e.LabInfo.Refused {
 			refused = e.LabInfo.Error
 		}
 		last = e
 		feed.event(n, e)
-	})
+	}
+	var runErr error
+	if plan := (scenario.Plan{Labs: o.labs(item), Jobs: o.Jobs}); item.Guest != nil {
+		runErr = sandbox.RunIn(ctx, item.Guest, plan, header, file, see)
+	} else {
+		runErr = sandbox.RunWith(ctx, sandbox.With{Join: o.Join, Next: o.Next}, plan, header, file, see)
+	}
 	if runErr != nil && !began {
 		folder.discard() // there never was a lab, and nothing to report
 		feed.done(n, nil, "", runErr)

@@ -15,6 +15,7 @@ import (
 
 	"restartlab/labctl/internal/agent"
 	"restartlab/labctl/internal/campaign"
+	"restartlab/labctl/internal/guest"
 	"restartlab/labctl/internal/runner"
 	"restartlab/labctl/internal/scenario"
 	"restartlab/labctl/internal/view"
@@ -59,6 +60,10 @@ func Part(argv []string) (code int, ok bool) {
 	switch argv[1] {
 	case "inside":
 		return runner.Main(), true
+	case guest.Argument:
+		if os.Getpid() == 1 && argv[0] == "/init" { // labctl guest is nobody's command
+			return runner.Guest(), true
+		}
 	case "agent":
 		return agent.Main(), true
 	}
@@ -112,7 +117,7 @@ scenario, 3 the lab could not be set up here, 130 interrupted.`,
 		return fmt.Errorf("%s; see %s --help", said, cmd.CommandPath())
 	})
 	root.AddCommand(a.run(), a.validate(), a.list(), a.explain(), a.report(), a.diff(), a.rerun(),
-		a.server(), a.client(), a.why(), a.watch(), a.doctor(), a.schema(), a.version())
+		a.kernels(), a.server(), a.client(), a.why(), a.watch(), a.doctor(), a.schema(), a.version())
 	return root
 }
 

@@ -151,6 +151,9 @@ and writes a new report. It needs no file but the journal.`,
 			if len(s.Joined) > 0 {
 				return fmt.Errorf("%s: its hosts were there before the run (--join), and other processes have their numbers now: name them in a new labctl run --join", f.Name())
 			}
+			if r.kernels, err = again(events[0].Header); err != nil {
+				return &exitError{campaign.Impossible, err}
+			}
 			set := scenario.Settings{Set: s.Set, Command: s.Command}
 			loaded, err := scenario.Load(s.File, []byte(s.Text), set)
 			if err != nil {

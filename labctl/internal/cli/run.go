@@ -29,6 +29,7 @@ type running struct {
 	author         string
 	join           *sandbox.Join
 	jobs, repeat   int
+	kernels        kernels
 	verbose        bool
 	given          func(flag string) bool
 	hands          hands
@@ -60,13 +61,19 @@ A SCENARIO is a file, a folder of files, or the name of a shipped scenario. Afte
 With --join the hosts are not made: they are the network namespaces of processes
 that run already, such as containers. That takes root. labctl changes no link,
 address, setting or rule of theirs. An address that the scenario gives to a host
-stands for the one that the host has.`,
+stands for the one that the host has.
+
+With --kernel the lab is in a virtual machine with another kernel, one of "labctl
+kernels list" or a file, and its clock jumps over idle time: a minute passes in a
+second. host is this machine's own kernel.`,
 		Example: `  labctl run scenarios/timewait.yaml
   labctl run timewait reuseaddr --report /tmp/lecture
   labctl run timewait --step --predict
   labctl run scenarios -j 16 --format junit >results.xml
   labctl run restart --set port=8080 -- ./my-server --listen :8080
-  labctl run timewait --join server=4711,client=4712 --author "Ada Lovelace"`,
+  labctl run timewait --join server=4711,client=4712 --author "Ada Lovelace"
+  labctl run timewait --kernel 6.12
+  labctl run scenarios --kernel host,5.10,6.12`,
 		ValidArgsFunction: completeScenarios,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			names, command := args, []string(nil)
@@ -75,6 +82,15 @@ stands for the one that the host has.`,
 				if len(command) == 0 {
 					return errors.New("after -- comes the command that runs your server")
 				}
+			}
+			if err := r.kernels.check(cmd); err != nil {
+				return err
+			}
+			if len(r.kernels.names) > 0 && len(join) > 0 {
+				return errors.New("--kernel and --join: a guest with a kernel of its own has none of this machine's network namespaces")
+			}
+			if r.kernels.others() && r.hands.step {
+				return errors.New("--kernel and --step: a guest with a kernel of its own plays a plan to its end, and nobody can hold it")
 			}
 			if len(names) == 0 {
 				return errors.New("name a scenario: a file, a folder, or one of labctl list")
@@ -108,6 +124,7 @@ stands for the one that the host has.`,
 		},
 	}
 	r.flags(cmd)
+	r.kernels.flags(cmd, "kernel", "`name,...` of other kernels to run on, or host")
 	cmd.Flags().StringSliceVar(&join, "join", nil, "`HOST=PID,...`: hosts are the network namespaces of these processes")
 	cmd.Flags().BoolVar(&r.hands.step, "step", false, "wait for Enter before each step; the lab is held, the kernel's timers are not")
 	cmd.Flags().BoolVar(&r.hands.predict, "predict", false, "ask what each step will do, then show it, and keep the score in the report")
@@ -132,6 +149,15 @@ func (a *app) campaign(items []campaign.Item, r running) error {
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	ctx, stop := interruptible()
 	defer stop()
+	guests, err := r.kernels.open(ctx, a.say)
+	if ctx.Err() != nil {
+		a.code = campaign.Interrupted
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	items = r.kernels.on(items, guests)
 	r.hands.begin(ctx, os.Stdin)
 	show := &screen{stderr: a.stderr}
 	out := a.stdout
@@ -154,7 +180,7 @@ func (a *app) campaign(items []campaign.Item, r running) error {
 		options.Predictions = r.hands.predictions
 	}
 	a.code = campaign.Run(ctx, items, options, show)
-	err := show.close(cmp.Or(r.folder, campaign.Reports))
+	err = show.close(cmp.Or(r.folder, campaign.Reports))
 	if write != nil && len(show.documents) > 0 {
 		err = errors.Join(err, write(a.stdout, show.documents...))
 	}

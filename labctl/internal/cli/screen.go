@@ -93,7 +93,7 @@ func manyRuns(w io.Writer, o view.Options, items []campaign.Item) several {
 	s := several{Many: view.NewMany(w, o)}
 	taken := map[string]bool{}
 	for i, item := range items {
-		name := item.Name
+		name := item.Label()
 		if taken[name] {
 			name = fmt.Sprintf("%s (%d)", name, i+1)
 		}

@@ -87,6 +87,9 @@ type Header struct {
 	// Rootless says that the lab ran in a user namespace, without privilege
 	// on the machine.
 	Rootless bool `json:"rootless"`
+	// Guest is set if the lab ran in a machine with a kernel of its own, whose
+	// facts Machine then has.
+	Guest *Guest `json:"guest,omitempty"`
 	// Author is who handed the run in, as --author said.
 	Author string `json:"author,omitempty"`
 }
@@ -127,6 +130,28 @@ type Machine struct {
 	CPUs        int    `json:"cpus"`
 	OS          string `json:"os,omitempty"` // PRETTY_NAME of os-release
 }
+
+// Guest is a machine that was made to run another kernel.
+type Guest struct {
+	Kernel string `json:"kernel"`        // where the kernel is from
+	Digest string `json:"kernel_digest"` // of its image and its modules
+	QEMU   string `json:"qemu"`          // version
+	Accel  string `json:"accel"`         // "tcg" or "kvm"
+	// Warp says that the guest's clock counted instructions and jumped over all
+	// time in which nobody had anything to do: durations are virtual, those of
+	// calls are made up, and the same seed gives the same journal.
+	Warp   bool   `json:"warp"`
+	Seed   uint64 `json:"seed"`
+	Memory int    `json:"memory_mib"`
+	// Wall is how long the run took in real time, in ns, and Ratio how much
+	// longer it was for the guest. 0 if the run did not come to its end.
+	Wall  int64   `json:"wall_ns,omitempty"`
+	Ratio float64 `json:"ratio,omitempty"`
+	Host  Machine `json:"host"` // the machine around it
+}
+
+// Warped reports whether the durations of the run are virtual.
+func (h *Header) Warped() bool { return h.Guest != nil && h.Guest.Warp }
 
 // Text is a text in English and, if written, in Chinese. In JSON it is a plain
 // string when there is English alone.

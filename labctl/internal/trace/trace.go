@@ -65,6 +65,14 @@ type Host struct {
 	broken  int    // records that could not be decoded, not told yet
 }
 
+// CountFrom makes the times of events count from another reading of
+// CLOCK_MONOTONIC than Open was given. No host is watched yet.
+func (t *Tracer) CountFrom(epoch int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.epoch = epoch
+}
+
 // Close lets go of the kernel's side.
 func (t *Tracer) Close() error {
 	var errs []error
