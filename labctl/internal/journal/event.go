@@ -375,12 +375,18 @@ type Sockets struct {
 	// refused system call. 0 otherwise.
 	After int `json:"after,omitempty"`
 	// Port, if not 0, says that only sockets on this local port are listed.
-	Port uint16   `json:"port,omitempty"`
+	Port uint16 `json:"port,omitempty"`
+	// UDP says that the rows are the host's UDP sockets: it tells nothing of
+	// others.
+	UDP  bool     `json:"udp,omitempty"`
 	Rows []Socket `json:"rows"`
 	// Unlisted names what this kernel cannot list, such as "BOUND" (bound
 	// sockets that neither listen nor connect, before Linux 6.8).
 	Unlisted []string `json:"unlisted,omitempty"`
 	Error    string   `json:"error,omitempty"` // the dump failed, and how
+	// Duration is how long the reading took, which ended at Event.T: the rows
+	// are of moments in between.
+	Duration int64 `json:"duration_ns,omitempty"`
 }
 
 // Socket is one row of a socket table.

@@ -141,7 +141,7 @@ func (b *builder) table(m moment, host int) {
 	}
 	for i, s := range b.ladder.Sockets {
 		key := socketKey{e.Host, s.Cookie}
-		if s.traced || here[i] || s.Ended || b.seen[key] == "" || b.sockets[key] != i || t.Port != 0 && s.Local.Port() != t.Port {
+		if t.UDP || s.traced || here[i] || s.Ended || b.seen[key] == "" || b.sockets[key] != i || t.Port != 0 && s.Local.Port() != t.Port {
 			continue
 		}
 		b.seen[key] = ""

@@ -62,6 +62,7 @@ type builder struct {
 	began     int64
 	last      int64
 	states    int // state events
+	inferred  int // those of them that are not the kernel's own word
 	segments  int
 	lost      int
 }
@@ -84,6 +85,9 @@ func (b *builder) add(e journal.Event) {
 	switch {
 	case e.State != nil:
 		b.states++
+		if e.State.Source != journal.SourceKernel {
+			b.inferred++
+		}
 	case e.Segment != nil:
 		b.segments++
 	case e.Loss != nil:
@@ -225,7 +229,8 @@ func (b *builder) finish() *Report {
 	for i := range r.Binds {
 		b.explain(&r.Binds[i])
 	}
-	r.Environment.States, r.Environment.Segments, r.Environment.Lost = b.states, b.segments, b.lost
+	r.Environment.States, r.Environment.Inferred = b.states, b.inferred
+	r.Environment.Segments, r.Environment.Lost = b.segments, b.lost
 	// A step that the journal does not name was never reached.
 	seen := map[int]bool{}
 	for _, s := range b.steps {

@@ -295,6 +295,12 @@ func (r *Report) recorded() string {
 	}
 	if n := r.Environment.States; n > 0 {
 		text += "; " + count(n, "state change")
+		switch i := r.Environment.Inferred; {
+		case i == n:
+			text += ", inferred"
+		case i > 0:
+			text += fmt.Sprintf(", %d of them inferred", i)
+		}
 	} else {
 		text += "; no state changes but those in the tables"
 	}

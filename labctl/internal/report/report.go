@@ -99,6 +99,9 @@ type Environment struct {
 	Hosts   []Host                       `json:"hosts"`
 	// States is how many changes of a socket's TCP state were recorded.
 	States int `json:"states"`
+	// Inferred is how many of them nobody saw as they happened: they were
+	// worked out from segments and calls, or seen in socket tables.
+	Inferred int `json:"inferred"`
 	// Segments is how many TCP segments were recorded at the hosts'
 	// interfaces; one that crosses the link counts twice.
 	Segments int `json:"segments"`

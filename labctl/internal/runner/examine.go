@@ -78,7 +78,7 @@ func examine(w io.Writer) error {
 	}
 	states := Finding{What: "state changes as the kernel makes them", OK: true, Why: "loaded the programs that observe sockets, and let them go"}
 	if tracer, err := trace.Open(0); err != nil {
-		states.OK, states.Why = false, err.Error()
+		states.OK, states.Why = false, err.Error()+"; they are inferred from segments, calls and socket tables"
 	} else if err := tracer.Close(); err != nil {
 		return err
 	}

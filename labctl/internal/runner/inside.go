@@ -100,7 +100,10 @@ func Main() int {
 	if in.observer, err = capture.NewObserver(); err != nil {
 		fatal(err)
 	}
-	in.openTrace(ctx)
+	in.layer = first.Plan.Layer
+	if in.layer != scenario.LayerInferred {
+		in.openTrace(ctx)
+	}
 	var labs sync.WaitGroup
 	for _, plan := range first.Plan.Labs {
 		labs.Go(func() { in.run(ctx, plan) })
@@ -122,7 +125,8 @@ type inside struct {
 	next    chan struct{} // one for each step that may begin; nil: all may
 	// observer reads the captures of all labs.
 	observer *capture.Observer
-	traced   func() (*trace.Tracer, error) // waits until the tracer is loaded
+	layer    scenario.Layer
+	traced   func() (*trace.Tracer, error) // waits until the tracer is loaded; not with LayerInferred
 }
 
 func (in *inside) note(format string, args ...any) {

@@ -33,6 +33,7 @@ type lab struct {
 	wake      chan struct{} // holds one token when something has happened
 	diag      map[string]*sockdiag.Conn
 	traces    map[string]*trace.Host // empty where there is no exact layer
+	inferred  map[string]*inference  // of the hosts whose state changes are worked out
 	history   explain.History
 	processes []*process
 	open      map[string]*process // who made or was given a socket of the scenario
@@ -48,7 +49,7 @@ type lab struct {
 // says in the journal.
 func (in *inside) run(ctx context.Context, plan scenario.Lab) {
 	l := &lab{inside: in, ctx: ctx, plan: plan, wake: make(chan struct{}, 1),
-		diag: map[string]*sockdiag.Conn{}, traces: map[string]*trace.Host{}, began: map[string]int64{}, open: map[string]*process{}, cookies: map[string]uint64{}}
+		diag: map[string]*sockdiag.Conn{}, traces: map[string]*trace.Host{}, began: map[string]int64{}, open: map[string]*process{}, cookies: map[string]uint64{}, inferred: map[string]*inference{}}
 	t, wall := l.clocks()
 	l.zero = wall - t
 	l.record(journal.Event{T: t, Kind: journal.KindLab,
@@ -97,6 +98,7 @@ func (l *lab) up() error {
 		if err != nil {
 			return fmt.Errorf("open the socket tables of host %s: %w", h.Name, err)
 		}
+		l.infer(h.Name)
 		sysctls := settings(host, h.Sysctls)
 		l.record(journal.Event{Kind: journal.KindHost, Host: h.Name, Change: &journal.Change{
 			What: "up", Interface: host.Interface(), Addresses: host.Addresses(), Sysctls: sysctls, Segments: captured}})
@@ -195,13 +197,26 @@ func (l *lab) step(s *scenario.Step) (journal.Verdict, error) {
 	seen, err := l.act(s)
 	took := l.clock()
 	l.flush()
+	end, err := l.judge(s, seen, err, took)
+	if inferErr := l.inferStates(); inferErr != nil && err == nil {
+		err, end.Verdict = inferErr, journal.Error
+	}
 
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	defer func() { l.spans[len(l.spans)-1].to = l.clock() }()
+	l.emit(journal.Event{Kind: journal.KindStep, StepRun: end})
+	l.spans[len(l.spans)-1].to = l.clock()
+	return end.Verdict, err
+}
+
+// judge makes the end of a step of what was seen until took, and journals how the
+// hosts are then.
+func (l *lab) judge(s *scenario.Step, seen journal.Observed, err error, took int64) (*journal.Step, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	end := opening(s)
 	end.Phase = journal.PhaseEnd
-	end.Duration = took - begin
+	end.Duration = took - l.began[s.ID]
 	end.Observed = &seen
 	seen.Took = took - l.since(s)
 	switch {
@@ -233,8 +248,7 @@ func (l *lab) step(s *scenario.Step) (journal.Verdict, error) {
 			err, end.Verdict = tableErr, journal.Error
 		}
 	}
-	l.emit(journal.Event{Kind: journal.KindStep, StepRun: end})
-	return end.Verdict, err
+	return end, err
 }
 
 // shownLines is how many output lines a step's end repeats.
@@ -274,10 +288,12 @@ func (l *lab) down() error {
 			err = fmt.Errorf("end the lab's programs: killed, but not gone after %s", grace)
 		}
 	}
+	err = errors.Join(err, l.inferLast())
 	l.endCapture()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	err = errors.Join(err, l.endTraces())
+	l.endInferring()
 	for _, c := range l.diag {
 		err = errors.Join(err, c.Close())
 	}
@@ -306,6 +322,9 @@ func (l *lab) emit(e journal.Event) int {
 	}
 	e.N = l.journal.Write(e)
 	l.history.Add(e)
+	if i := l.inferred[e.Host]; i != nil {
+		i.Add(e)
+	}
 	return e.N
 }
 
@@ -354,18 +373,20 @@ func (l *lab) await(ctx context.Context, deadline int64, done func() (ok bool, a
 // table reads the socket table of a host, IPv4 and IPv6, and journals it. mu is
 // held. A port other than 0 limits it to that local port.
 func (l *lab) table(host string, port uint16, reason string, after int) ([]journal.Socket, error) {
-	rows, err := l.readTable(host, port)
-	l.emitTable(host, &journal.Sockets{Reason: reason, After: after, Port: port, Rows: rows}, err)
-	return rows, err
+	t, err := l.readTable(host, port)
+	t.Reason, t.After = reason, after
+	l.emitTable(host, &t, err)
+	return t.Rows, err
 }
 
 // readTable reads it and journals nothing. mu is held.
-func (l *lab) readTable(host string, port uint16) ([]journal.Socket, error) {
+func (l *lab) readTable(host string, port uint16) (journal.Sockets, error) {
+	start := l.clock()
 	rows, err := l.diag[host].Table(port)
 	if err != nil {
 		err = fmt.Errorf("read the socket table of host %s: %w", host, err)
 	}
-	return rows, err
+	return journal.Sockets{Port: port, Rows: rows, Duration: l.clock() - start}, err
 }
 
 // emitTable journals a table as it was read. mu is held.
@@ -391,20 +412,22 @@ func (l *lab) holders(host string, n int, refused journal.Event) map[string]int 
 	if port == 0 && refused.Syscall.Socket != nil {
 		port = refused.Syscall.Socket.Local.Port()
 	}
-	var rows []journal.Socket
+	var t journal.Sockets
 	var err error
-	if datagrams := l.datagrams(refused.Syscall.Of); datagrams {
-		rows, err = l.diag[host].Datagrams(port)
-	} else if rows, err = l.readTable(host, port); err == nil {
-		l.addBindings(host, rows)
+	if l.datagrams(refused.Syscall.Of) {
+		t.UDP, t.Port = true, port
+		t.Rows, err = l.diag[host].Datagrams(port)
+	} else if t, err = l.readTable(host, port); err == nil {
+		l.addBindings(host, t.Rows)
 	}
-	l.emitTable(host, &journal.Sockets{Reason: "refused", After: n, Port: port, Rows: rows}, err)
+	t.Reason, t.After = "refused", n
+	l.emitTable(host, &t, err)
 	if err != nil {
 		return nil // not seen: the table's event tells why
 	}
 	refused.N, refused.Lab = n, l.plan.Name
 	tally := map[string]int{}
-	for _, h := range l.history.Holders(refused, rows) {
+	for _, h := range l.history.Holders(refused, t.Rows) {
 		tally[h.Socket.State]++
 	}
 	return tally

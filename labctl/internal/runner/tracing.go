@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"restartlab/labctl/internal/journal"
+	"restartlab/labctl/internal/scenario"
 	"restartlab/labctl/internal/trace"
 )
 
@@ -38,16 +39,21 @@ func (in *inside) openTrace(ctx context.Context) {
 	}
 }
 
-// watchHosts begins to record the state changes on the lab's hosts. Without the
-// exact layer it only notes what the journal then lacks.
+// watchHosts begins to record the state changes on the lab's hosts: as the kernel
+// tells them, or else as they can be worked out, which a note says.
 func (l *lab) watchHosts() error {
+	if l.layer == scenario.LayerInferred {
+		l.startInferring()
+		return nil
+	}
 	tracer, err := l.traced()
 	if err != nil {
 		why := err.Error()
 		if u := (*trace.Unavailable)(nil); errors.As(err, &u) {
 			why = fmt.Sprintf("%s: %v", u.What, u.Err) // doctor gives the hint too
 		}
-		l.tell("the kernel's own state changes are not recorded here (%s); see labctl doctor", why)
+		l.tell("state changes are inferred from segments, calls and tables, and those that none of these shows are missing: the kernel does not tell of them here (%s); see labctl doctor", why)
+		l.startInferring()
 		return nil
 	}
 	if limits := tracer.Describe(); limits != "" {
@@ -60,14 +66,14 @@ func (l *lab) watchHosts() error {
 			return err
 		})
 		if err != nil {
-			l.tell("state changes on host %s are not recorded: %v", h.Name, err)
+			l.tell("the kernel does not tell of state changes on host %s (%v): they are inferred", h.Name, err)
 			continue
 		}
 		watch, err := tracer.Watch(cookie, func() {
 			l.mu.Lock()
 			defer l.mu.Unlock()
 			if w := l.traces[h.Name]; w != nil { // nil: not begun yet, or over
-				l.emitTraced(h.Name, w.Take())
+				l.emitAll(h.Name, w.Take())
 			}
 		})
 		if err != nil {
@@ -75,8 +81,12 @@ func (l *lab) watchHosts() error {
 		}
 		l.mu.Lock()
 		l.traces[h.Name] = watch
+		if l.layer != scenario.BothLayers {
+			delete(l.inferred, h.Name)
+		}
 		l.mu.Unlock()
 	}
+	l.startInferring()
 	return nil
 }
 
@@ -123,13 +133,10 @@ func (l *lab) flushTraces() error {
 	var errs []error
 	for _, host := range slices.Sorted(maps.Keys(l.traces)) {
 		events, err := l.traces[host].Flush(func() ([]journal.Socket, error) {
-			rows, err := l.diag[host].Table(0)
-			if err != nil {
-				err = fmt.Errorf("read the socket table of host %s: %w", host, err)
-			}
-			return rows, err
+			t, err := l.readTable(host, 0)
+			return t.Rows, err
 		})
-		l.emitTraced(host, events)
+		l.emitAll(host, events)
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
@@ -145,8 +152,8 @@ func (l *lab) endTraces() error {
 	return err
 }
 
-// emitTraced journals state changes of a host. mu is held.
-func (l *lab) emitTraced(host string, events []journal.Event) {
+// emitAll journals an observer's events of a host. mu is held.
+func (l *lab) emitAll(host string, events []journal.Event) {
 	for _, e := range events {
 		e.Host = host
 		l.emit(e)

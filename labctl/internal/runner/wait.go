@@ -70,7 +70,7 @@ func (l *lab) waitHost(s *scenario.Step) (journal.Observed, error) {
 	}
 	err := l.await(l.ctx, l.began[s.ID]+int64(s.Within), w.look)
 	if w.err != nil {
-		return w.seen, fmt.Errorf("read the socket table of host %s: %w", w.host, w.err)
+		return w.seen, w.err
 	}
 	if err == errDeadline {
 		w.seen.Failure = fmt.Sprintf("not seen within %s; %s", s.Within, wanted(s.Until.Check(&w.seen)))
@@ -115,27 +115,34 @@ func (w *watch) look() (done bool, again time.Duration) {
 			return false, lookUp
 		}
 		if !errors.Is(err, sockdiag.ErrNotFound) {
-			w.err = err
+			w.err = fmt.Errorf("look for a socket of host %s: %w", host, err)
 			return true, 0
 		}
+		if i := l.inferred[host]; i != nil {
+			i.Gone(l.clock(), w.due.Cookie)
+		}
 	}
-	var rows []journal.Socket
-	if rows, w.err = l.diag[host].Table(0); w.err != nil {
+	t, err := l.readTable(host, 0)
+	if err != nil {
+		w.err = err
 		return true, 0
 	}
+	rows := t.Rows
 	states, queued := l.tally(rows)
 	if w.step.Socket != "" {
 		queued = l.queuedAt(w.step.Socket, rows)
 	}
 	w.seen = journal.Observed{States: states, Queued: &queued}
 	if len(w.step.Until.Check(&w.seen)) == 0 {
-		l.emitTable(host, &journal.Sockets{Reason: "step", Rows: rows}, nil)
+		t.Reason = "step"
+		l.emitTable(host, &t, nil)
 		return true, 0
 	}
 	rows = slices.DeleteFunc(rows, func(r journal.Socket) bool { return r.Local.Port() != l.plan.Port })
 	if w.shown == nil || !maps.Equal(w.shown, states) {
 		w.shown, w.pace = states, 0
-		l.emitTable(host, &journal.Sockets{Reason: "wait", Port: l.plan.Port, Rows: rows}, nil)
+		t.Reason, t.Port, t.Rows = "wait", l.plan.Port, rows
+		l.emitTable(host, &t, nil)
 	}
 	most := seldom
 	if l.runsUnrecorded() {

@@ -102,9 +102,17 @@ func need(t testing.TB) {
 // run plays the text and returns its events.
 func run(t testing.TB, text string) []journal.Event {
 	t.Helper()
+	return runWith(t, text, scenario.BestLayer)
+}
+
+// runWith does so with state changes of the given layer.
+func runWith(t testing.TB, text string, layer scenario.Layer) []journal.Event {
+	t.Helper()
 	var events []journal.Event
 	var out bytes.Buffer
-	err := sandbox.Run(context.Background(), load(t, text), journal.Header{Version: journal.Version}, &out,
+	plan := load(t, text)
+	plan.Layer = layer
+	err := sandbox.Run(context.Background(), plan, journal.Header{Version: journal.Version}, &out,
 		func(e journal.Event) { events = append(events, e) })
 	if err != nil {
 		t.Fatal(err)

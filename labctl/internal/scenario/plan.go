@@ -16,7 +16,20 @@ type Plan struct {
 	// Jobs is how many labs the inside may keep alive at once; 0 leaves it to
 	// the inside.
 	Jobs int `json:"jobs,omitempty"`
+	// Layer says who tells of state changes. It is for tests: a run takes the
+	// best that the machine allows.
+	Layer Layer `json:"layer,omitempty"`
 }
+
+// Layer is what tells of the state changes of sockets.
+type Layer string
+
+// The layers.
+const (
+	BestLayer     Layer = ""         // the kernel where it may be asked, else as LayerInferred
+	LayerInferred Layer = "inferred" // they are worked out, even where the kernel may be asked
+	BothLayers    Layer = "both"     // the kernel's word and what is worked out, side by side
+)
 
 // Lab is one isolated experiment. Its Name is its own in the plan: that of the
 // scenario, or in a study that of the cell, and " #2" after it for its second
