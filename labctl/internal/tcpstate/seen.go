@@ -149,7 +149,7 @@ func (h *Host) call(t int64, c *journal.Syscall) {
 		h.listen(t, c)
 		return
 	}
-	if s == nil || s.state == closed || s.state == listening {
+	if s == nil || s.state == closed || s.state == listening && s.request == 0 {
 		return
 	}
 	switch {

@@ -159,7 +159,8 @@ func (h *Host) settings(values settings) {
 func (h *Host) Take() []journal.Event {
 	h.follow(1<<63 - 1)
 	slices.SortStableFunc(h.ready, func(a, b journal.Event) int {
-		return cmp.Or(cmp.Compare(a.T, b.T), cmp.Compare(a.State.Cookie, b.State.Cookie))
+		return cmp.Or(cmp.Compare(a.T, b.T), cmp.Compare(a.State.Cookie, b.State.Cookie),
+			a.State.Local.Compare(b.State.Local), a.State.Remote.Compare(b.State.Remote))
 	})
 	events := h.ready
 	h.ready = nil
@@ -202,7 +203,7 @@ func (h *Host) name(s *socket, cookie uint64, local, remote netip.AddrPort) bool
 	}
 	// A socket that could not connect may try again.
 	other := h.cookies[cookie]
-	if s.cookie != 0 || cookie == 0 || other != nil && (other.state != closed || s.passive) {
+	if s.cookie != 0 || cookie == 0 || other != nil && (other.state != closed || s.passive || other.since > s.born) {
 		return false
 	}
 	s.cookie = cookie
