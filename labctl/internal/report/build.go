@@ -35,6 +35,9 @@ func Build(events []journal.Event) (*Report, error) {
 		return nil, errors.New("the journal claims more steps than a scenario can have")
 	}
 	r := b.finish()
+	if lab != r.Scenario.Name {
+		r.Lab = lab
+	}
 	r.ladder = ladder.Build(events)
 	return r, nil
 }

@@ -64,6 +64,7 @@ type page struct {
 	Environment         [][2]string
 	Again               string
 	Name                string
+	Lab                 string // the cell, where the run has many labs
 }
 
 type (
@@ -155,7 +156,7 @@ func sign(v journal.Verdict) string {
 
 func newPage(r *Report) page {
 	p := page{Style: template.CSS(pageStyle + ladder.Style()), Title: clean(r.title()), TitleZH: clean(r.Scenario.Title.ZH),
-		Verdict: clean(string(r.Verdict)), Mark: sign(r.Verdict), Head: clean(r.headline()), Name: clean(r.Scenario.Name),
+		Verdict: clean(string(r.Verdict)), Mark: sign(r.Verdict), Head: clean(r.headline()), Name: clean(r.Scenario.Name), Lab: clean(r.Lab),
 		Lesson: paragraphs(r.Scenario.Lesson.EN), LessonZH: paragraphs(r.Scenario.Lesson.ZH), Again: clean(r.again())}
 	if r.Error != "" {
 		p.Error = strings.Split(cleanLines(r.Error), "\n")

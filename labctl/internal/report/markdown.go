@@ -51,6 +51,9 @@ func (m markdown) line(lines ...string) {
 
 func (m markdown) head(r *Report) {
 	m.line("# "+plain(r.title()), "")
+	if r.Lab != "" {
+		m.line("The lab `"+clean(r.Lab)+"` of "+plain(r.Scenario.Name)+".", "")
+	}
 	if zh := r.Scenario.Title.ZH; zh != "" {
 		m.line("**"+plain(zh)+"**", "")
 	}

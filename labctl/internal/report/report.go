@@ -29,6 +29,9 @@ type Report struct {
 	Scenario Scenario `json:"scenario"`
 	// Author is who handed the run in, as --author said.
 	Author string `json:"author,omitempty"`
+	// Lab is the lab's name where the run has many: its cell's, and " #2" for its
+	// second run.
+	Lab string `json:"lab,omitempty"`
 	// Verdict is pass, fail (an expectation did not hold), error (the lab
 	// could not do its work) or incomplete (interrupted or killed).
 	Verdict journal.Verdict `json:"verdict"`

@@ -25,9 +25,11 @@ type studyPage struct {
 	Lesson, LessonZH    [][]span
 	Asked               string // the step that the grids show
 	Grids               []gridView
+	Times               []timesView
 	Failed, Skipped     []trouble
 	Flakes              []trouble
 	Machines            [][2]string
+	Links               bool // cells open pages
 }
 
 type (
@@ -43,9 +45,18 @@ type (
 	}
 	gridCell struct {
 		Tone, Mark string
-		Texts      []string
+		Answers    []saying
 		Page       string
 		Label      string // for a reader that does not see where it stands
+	}
+	timesView struct {
+		Step, Spread string
+		Bars         []timesBar
+	}
+	timesBar struct {
+		From    string
+		Count   int
+		Percent int // of the highest bar
 	}
 	trouble struct{ Name, Text, Page string }
 )
@@ -56,13 +67,24 @@ func (s *Study) html(w io.Writer) error {
 		return err
 	}
 	p := studyPage{Style: template.CSS(pageStyle + studyStyle), Title: clean(s.title()), TitleZH: clean(s.Scenario.Title.ZH),
-		Name: clean(s.Scenario.Name), Verdict: string(s.Outcome()), Mark: mark4(s.Outcome()), Head: clean(s.Headline()),
+		Name: clean(s.Scenario.Name), Verdict: string(s.Outcome()), Mark: mark4(s.Outcome()), Head: clean(s.Headline()), Links: len(s.Pages) > 0,
 		Lesson: paragraphs(s.Scenario.Lesson.EN), LessonZH: paragraphs(s.Scenario.Lesson.ZH)}
 	if step := s.Telling(); step != nil {
 		p.Asked = clean(step.ID)
 		for _, g := range s.Grids() {
 			p.Grids = append(p.Grids, s.view(g, step.ID))
 		}
+	}
+	for _, d := range s.Times() {
+		v := timesView{Step: clean(d.Step + s.onKernel(d.Kernel)), Spread: spread(d)}
+		most := 0
+		for _, b := range d.Bins {
+			most = max(most, b.Count)
+		}
+		for _, b := range d.Bins {
+			v.Bars = append(v.Bars, timesBar{journal.Duration(b.From), b.Count, b.Count * 100 / most})
+		}
+		p.Times = append(p.Times, v)
 	}
 	failed, skipped := s.troubles()
 	for _, r := range failed {
@@ -104,8 +126,8 @@ func (s *Study) view(g study.Grid, step string) gridView {
 		line := gridLine{Name: clean(name)}
 		for j, c := range g.Cells[i] {
 			cell := gridCell{Tone: tone(c.Rows, step)}
-			for _, text := range said(c.Rows, step) {
-				cell.Texts = append(cell.Texts, clean(text))
+			for _, one := range said(c.Rows, step) {
+				cell.Answers = append(cell.Answers, saying{clean(one.Word), clean(one.More)})
 			}
 			for _, r := range c.Rows {
 				if _, lab := r.Lab(); cell.Page == "" {

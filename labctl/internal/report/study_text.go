@@ -27,6 +27,10 @@ func (s *Study) markdown(m markdown) {
 			m.grid(g, step.ID)
 		}
 	}
+	for _, d := range s.Times() {
+		m.line("## How long "+plain(d.Step)+" took"+s.onKernel(d.Kernel), "", spread(d)+".", "")
+		m.fence("", bars(d))
+	}
 	m.troubles(s)
 	m.line("## Environment", "", "| | |", "|---|---|")
 	for _, row := range s.machines() {
@@ -48,7 +52,11 @@ func (m markdown) grid(g study.Grid, step string) {
 	for i, name := range g.Rows.Values {
 		cells := make([]string, len(g.Cells[i]))
 		for j, c := range g.Cells[i] {
-			text := strings.Join(said(c.Rows, step), " or ")
+			var all []string
+			for _, one := range said(c.Rows, step) {
+				all = append(all, one.String())
+			}
+			text := strings.Join(all, " or ")
 			switch worstOf(c.Rows) {
 			case journal.Pass, journal.Skipped:
 			default:
@@ -165,4 +173,32 @@ func (s *Study) tap(b tapWriter) {
 		fmt.Fprintf(b, "not ok %d - %s\n  ---\n  message: %s\n  ...\n", len(s.Rows)+i+1,
 			tapText(f.Cell+" on "+f.Kernel+": the same in every run"), quote(flakeText(f)))
 	}
+}
+
+// onKernel names a kernel where there are several.
+func (s *Study) onKernel(kernel string) string {
+	if len(s.Kernels()) < 2 {
+		return ""
+	}
+	return " on " + clean(kernel)
+}
+
+// spread says how times lie.
+func spread(d study.Times) string {
+	return fmt.Sprintf("%s: shortest %s, median %s, longest %s", count(len(d.Took), "lab"),
+		journal.Duration(d.Took[0]), journal.Duration(d.Quantile(0.5)), journal.Duration(d.Took[len(d.Took)-1]))
+}
+
+// bars are a histogram in text.
+func bars(d study.Times) []string {
+	const longest = 40
+	most := 0
+	for _, b := range d.Bins {
+		most = max(most, b.Count)
+	}
+	lines := make([]string, len(d.Bins))
+	for i, b := range d.Bins {
+		lines[i] = strings.TrimRight(fmt.Sprintf("%12s  %4d  %s", journal.Duration(b.From), b.Count, strings.Repeat("#", (b.Count*longest+most-1)/most)), " ")
+	}
+	return lines
 }

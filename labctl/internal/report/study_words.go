@@ -73,24 +73,48 @@ func tone(rows []*study.Row, step string) string {
 	return t
 }
 
+// saying is an answer in a grid: the word, and what adds to it.
+type saying struct{ Word, More string }
+
 // said is what the runs of a cell answered, each different answer once.
-func said(rows []*study.Row, step string) []string {
-	var texts []string
+func said(rows []*study.Row, step string) []saying {
+	var all []saying
 	for _, r := range rows {
-		text := "not reached"
+		var one saying
 		switch a := r.Answer(step); {
 		case a != nil:
-			text = a.String()
+			one = saying{a.Result, more(r, a)}
 		case r.Verdict == journal.Skipped:
-			text = "skipped"
+			one.Word = "skipped"
 		case r.Verdict == journal.Pass:
-			text = "no such step"
+			one.Word = "no such step"
+		default:
+			one.Word = "not reached"
 		}
-		if !slices.Contains(texts, text) {
-			texts = append(texts, text)
+		if !slices.Contains(all, one) {
+			all = append(all, one)
 		}
 	}
-	return texts
+	return all
+}
+
+// more is what an answer adds to its word. One holder in the state that the cell
+// is named after adds nothing.
+func more(r *study.Row, a *study.Answer) string {
+	short := *a
+	for state, n := range a.Holders {
+		if len(a.Holders) == 1 && n == 1 && slices.Contains(r.Values, state) {
+			short.Holders = nil
+		}
+	}
+	return strings.Trim(strings.TrimPrefix(short.String(), a.Result), " ()")
+}
+
+func (s saying) String() string {
+	if s.More == "" {
+		return s.Word
+	}
+	return s.Word + " (" + s.More + ")"
 }
 
 // worstOf is the verdict that a cell of several runs is marked with.

@@ -172,3 +172,32 @@ func TestFlakes(t *testing.T) {
 		t.Error("one run cannot differ from itself")
 	}
 }
+
+func TestTimes(t *testing.T) {
+	var rows []Row
+	for i := range int64(40) { // 60.00 to 61.95 s
+		rows = append(rows, Row{Kernel: "6.1", Answers: []Answer{{Step: "wait server", Result: "ok", Took: 60e9 + i*50e6}, {Step: "bind new", Result: "ok"}}})
+	}
+	all := (&Table{Rows: rows, Steps: []Step{{ID: "bind new"}, {ID: "wait server"}}}).Times()
+	if len(all) != 1 || all[0].Step != "wait server" || len(all[0].Took) != 40 {
+		t.Fatalf("%+v", all)
+	}
+	total := 0
+	for _, b := range all[0].Bins {
+		total += b.Count
+		if b.To-b.From != 200e6 {
+			t.Errorf("a bin is %d ns wide", b.To-b.From)
+		}
+	}
+	if total != 40 || len(all[0].Bins) != 10 || all[0].Bins[0] != (Bin{60e9, 60.2e9, 4}) {
+		t.Errorf("%d in %v", total, all[0].Bins)
+	}
+	if all[0].Quantile(0) != 60e9 || all[0].Quantile(1) != 61.95e9 || all[0].Quantile(0.5) != 61e9 {
+		t.Errorf("quantiles %d %d %d", all[0].Quantile(0), all[0].Quantile(0.5), all[0].Quantile(1))
+	}
+	for _, few := range [][]int64{{7}, {7, 7, 7}, {0, 1e18}} {
+		if b := bins(few); len(b) == 0 || len(b) > 13 {
+			t.Errorf("%v: %d bins", few, len(b))
+		}
+	}
+}
