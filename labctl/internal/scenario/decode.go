@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"go.yaml.in/yaml/v4"
 	"go.yaml.in/yaml/v4/plugin/loaderlimits"
@@ -109,14 +110,13 @@ type decoder struct {
 	expanded int                 // values read through them, in this cell
 	decoded  int                 // values read, in all cells
 	scanned  int                 // values looked at for variables
-	fields   map[reflect.Type][]field
 
 	reaches    map[*yaml.Node]*reach
 	reachOrder []*reach
 }
 
 func newDecoder(p *problems) *decoder {
-	return &decoder{problems: p, open: map[*yaml.Node]bool{}, fields: map[reflect.Type][]field{}, reaches: map[*yaml.Node]*reach{}}
+	return &decoder{problems: p, open: map[*yaml.Node]bool{}, reaches: map[*yaml.Node]*reach{}}
 }
 
 // file decodes the whole file for one cell. It is nil if aliases stood for so
@@ -180,8 +180,11 @@ type bareVerb interface{ bareField() string }
 func (d *decoder) into(v any, key, n *yaml.Node, r rules) {
 	p := v.(placed)
 	p.put(key, n)
-	if _, done := v.(*matrixForm); done && !d.plain {
-		return // it was understood before all else
+	switch v.(type) {
+	case *matrixForm, *condition:
+		if !d.plain {
+			return // the matrix was understood before all else, a when with its step or row
+		}
 	}
 	for {
 		axis, isVariable := variable(n)
@@ -265,11 +268,7 @@ func (d *decoder) form(v any, p placed, n *yaml.Node) {
 
 // mapping fills the fields of a form from keys and values in turn.
 func (d *decoder) mapping(form reflect.Value, p placed, content []*yaml.Node) {
-	names, known := d.fields[form.Type()]
-	if !known {
-		names = fieldNames(form.Type())
-		d.fields[form.Type()] = names
-	}
+	names := fieldNames(form.Type())
 	for key, n := range d.pairs(p, content) {
 		i := slices.IndexFunc(names, func(f field) bool { return f.name == key.Value })
 		if i < 0 {
@@ -330,6 +329,34 @@ type field struct {
 
 // fieldNames are a form's fields in their order.
 func fieldNames(form reflect.Type) []field {
+	if fields, ok := forms()[form]; ok {
+		return fields
+	}
+	return readFields(form)
+}
+
+// forms are the fields of all forms of the language: reading them anew for each
+// value would take most of the time that a large matrix takes.
+var forms = sync.OnceValue(func() map[reflect.Type][]field {
+	all := map[reflect.Type][]field{}
+	var read func(t reflect.Type)
+	read = func(t reflect.Type) {
+		for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice {
+			t = t.Elem()
+		}
+		if _, done := all[t]; done || t.Kind() != reflect.Struct || t.PkgPath() != reflect.TypeFor[fileForm]().PkgPath() {
+			return
+		}
+		all[t] = readFields(t)
+		for i := range t.NumField() {
+			read(t.Field(i).Type)
+		}
+	}
+	read(reflect.TypeFor[fileForm]())
+	return all
+})
+
+func readFields(form reflect.Type) []field {
 	var fields []field
 	for i := range form.NumField() {
 		f := form.Field(i)

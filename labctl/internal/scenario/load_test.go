@@ -90,32 +90,24 @@ func TestBadFiles(t *testing.T) {
 	}
 }
 
-func TestGoodFile(t *testing.T) {
-	const file, golden = "testdata/good/everything.yaml", "testdata/good/everything.json"
-	data, err := scenario.Read(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := scenario.Load(file, data, scenario.Settings{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	got, err := json.MarshalIndent(s.Labs[0], "", "  ")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if *update {
-		if err := os.WriteFile(golden, append(got, '\n'), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	want, err := os.ReadFile(golden)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), string(got)+"\n"); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
+func TestGoodFiles(t *testing.T) {
+	for _, name := range []string{"everything", "sockets"} {
+		t.Run(name, func(t *testing.T) {
+			file := "testdata/good/" + name + ".yaml"
+			data, err := scenario.Read(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s, err := scenario.Load(file, data, scenario.Settings{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := json.MarshalIndent(s.Labs[0], "", "  ")
+			if err != nil {
+				t.Fatal(err)
+			}
+			golden(t, "testdata/good/"+name+".json", string(got)+"\n")
+		})
 	}
 }
 
@@ -286,6 +278,18 @@ func FuzzLoad(f *testing.F) {
 	for _, c := range badCases(f) {
 		f.Add(c.input)
 	}
+	more, err := filepath.Glob("testdata/[gl]*/*.yaml")
+	if err != nil || len(more) < 10 {
+		f.Fatal(more, err)
+	}
+	for _, file := range more {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+	}
+	f.Add([]byte(thousand))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		s, err := scenario.Load("in.yaml", data, scenario.Settings{})
 		if err != nil {

@@ -33,7 +33,7 @@ type matrix struct {
 	conditions map[*yaml.Node]*condition // decoded ones
 	at         *yaml.Node                // where it is told that it is too much
 	unsound    bool                      // a problem was told: its values are not to be relied on
-	unclear    bool                      // so it was of a when
+	unclear    bool                      // a problem was told of its cells, or of a when
 	checked    int
 }
 
@@ -147,14 +147,19 @@ func (d *decoder) matrix(root *yaml.Node) *matrix {
 	before := len(d.list)
 	d.plain = true
 	m.readAxes(d, aliased(n))
+	m.unsound = len(d.list) > before
 	form := new(matrixForm)
 	d.into(form, key, n, rules{})
 	d.plain = false
 	if len(d.list) == before {
 		m.lay(d, form)
 	}
-	if m.unsound = len(d.list) > before; m.unsound {
-		m.cells = []cell{{}}
+	if len(d.list) > before { // what the cells are is not known: one is looked at
+		m.unclear = true
+		m.cells = []cell{make(cell, len(m.axes))}
+	}
+	if m.unsound {
+		m.axes, m.cells = nil, []cell{{}}
 	}
 	for _, name := range []string{"name", "title", "lesson"} {
 		if _, v := under(root, name); v != nil && d.variableWithin(v, 2) {

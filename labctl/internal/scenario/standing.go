@@ -27,7 +27,7 @@ func (u *unroller) followSocket(f *stepForm, s *Step) {
 	if k == nil {
 		return
 	}
-	if u.lost || f.bad || f.Expect != nil && f.Expect.bad {
+	if u.lost || f.bad || f.verbs()[0].bad || f.Expect != nil && f.Expect.bad {
 		u.standing[k.Name] = standing{unsure, s.Line}
 		return
 	}

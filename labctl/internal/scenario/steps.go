@@ -4,6 +4,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"go.yaml.in/yaml/v4"
@@ -26,7 +27,8 @@ type unroller struct {
 	visits  int            // steps looked at, the refused ones too
 	ids     map[string]int // how often an id was wanted, in the whole file
 	begun   map[string]bool
-	rounds  []round // the rounds of repeats that are under way, outermost first
+	known   map[string]bool // the ids of the steps so far, those that are not played too
+	rounds  []round         // the rounds of repeats that are under way, outermost first
 	written map[*yaml.Node][]byte
 	size    int
 	life    map[string]life
@@ -46,7 +48,7 @@ type round struct {
 func newRound() round { return round{map[string]int{}, map[string]string{}} }
 
 func (c *compiler) compileSteps() {
-	u := &unroller{compiler: c, ids: map[string]int{}, begun: map[string]bool{}, written: map[*yaml.Node][]byte{}, life: map[string]life{},
+	u := &unroller{compiler: c, ids: map[string]int{}, begun: map[string]bool{}, known: map[string]bool{}, written: map[*yaml.Node][]byte{}, life: map[string]life{},
 		standing: map[string]standing{}, as: map[string]*yaml.Node{}}
 	u.explicitIDs(c.file.Steps, map[string]*yaml.Node{})
 	u.madeNames(c.file.Steps)
@@ -138,7 +140,7 @@ func (f *stepForm) verbs() (places []*place) {
 }
 
 // verbNames are the fields of a step that are verbs.
-func verbNames() (names []string) {
+var verbNames = sync.OnceValue(func() (names []string) {
 	form := reflect.TypeFor[stepForm]()
 	verb := reflect.TypeFor[verbForm]()
 	for _, f := range fieldNames(form) {
@@ -147,7 +149,7 @@ func verbNames() (names []string) {
 		}
 	}
 	return names
-}
+})
 
 // own are the places of what a step has besides its verb.
 func (f *stepForm) own() (places []*place) {
@@ -202,6 +204,7 @@ func (u *unroller) step(f *stepForm) {
 	}
 	kind := u.act(f, &s)
 	s.ID = u.id(f, &s)
+	u.known[s.ID] = true
 	if f.skipped {
 		return
 	}
@@ -403,10 +406,14 @@ func (u *unroller) since(s *str, self string) string {
 	}
 	if !u.begun[s.V] {
 		why := "no step of that id stands before this one"
-		if s.V == self {
+		switch {
+		case s.V == self:
 			why = "that is this step itself; leave since out"
+		case u.known[s.V]:
+			why = "the step of that id is not played"
 		}
-		ids := sorted(u.begun)
+		delete(u.known, self)
+		ids := sorted(u.known)
 		u.wrong(s, s.node, "since: %s: %s%s", s.V, why, rather(s.V, ids[:min(len(ids), 500)]))
 		return ""
 	}

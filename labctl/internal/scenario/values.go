@@ -253,12 +253,14 @@ func (o *outcome) decode(d *decoder, n *yaml.Node, _ rules) {
 		d.wrong(o, n, "expected ok or an errno's name such as EADDRINUSE, found %s", found(n))
 		return
 	}
+	if o.V = n.Value; slices.Contains(outcomes, o.V) {
+		return
+	}
 	if _, near := nearest(n.Value, outcomes); !near {
 		d.wrong(o, n, "unknown outcome %s; expected ok or an errno's name such as EADDRINUSE", shortly(n.Value))
 		return
 	}
 	d.among(o, n, outcomes, "outcome")
-	o.V = n.Value
 }
 
 // signalName is the name of a signal.
@@ -272,6 +274,9 @@ func (s *signalName) decode(d *decoder, n *yaml.Node, _ rules) {
 		d.wrong(s, n, "expected a signal's name such as SIGINT, found %s", found(n))
 		return
 	}
+	if s.V = n.Value; slices.Contains(signals, s.V) {
+		return
+	}
 	if w := "SIG" + strings.ToUpper(n.Value); slices.Contains(signals, w) {
 		d.wrong(s, n, "unknown signal %s; did you mean %q?", shortly(n.Value), w)
 		return
@@ -281,7 +286,6 @@ func (s *signalName) decode(d *decoder, n *yaml.Node, _ rules) {
 		return
 	}
 	d.among(s, n, signals, "signal")
-	s.V = n.Value
 }
 
 // text is a text in English, or {en, zh}.
