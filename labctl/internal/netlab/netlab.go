@@ -5,7 +5,7 @@
 // CAP_NET_ADMIN over its network namespace, with /proc mounted for its own PID
 // namespace. It promises
 //
-//   - that nothing changes in the namespace that it is called from;
+//   - that nothing changes in the namespace that it is called from, but for OwnTables;
 //   - that nothing it makes has a name, so that the kernel frees all of it when
 //     the last descriptor and the last process are gone, however they went;
 //   - that a lab returned by New is ready: the first segment sent is delivered;
@@ -146,6 +146,9 @@ func (h *Host) make(sysctls []scenario.Sysctl) (s *socket, note string, err erro
 	}
 	if s, err = openSocket(); err != nil {
 		return nil, "", fmt.Errorf("open a netlink socket on host %s: %w", h.name, err)
+	}
+	if err := keepDefaults(h.name); err != nil {
+		return s, "", err
 	}
 	note = pinCongestionControl(h.name, sysctls)
 	return s, note, setAll(h.name, sysctls, func(name string) bool { return !ofLink(name) })

@@ -51,6 +51,20 @@ func setAll(host string, sysctls []scenario.Sysctl, wanted func(name string) boo
 	return nil
 }
 
+// Sysctls reads kernel settings of the host, those that it has.
+func (h *Host) Sysctls(names []string) (map[string]string, error) {
+	values := map[string]string{}
+	err := h.Do(func() error {
+		for _, name := range names {
+			if v, err := readSysctl(h.name, name); err == nil {
+				values[name] = v
+			}
+		}
+		return nil
+	})
+	return values, err
+}
+
 // ofLink reports whether a setting belongs to eth0 and so exists only once the
 // link does: net.ipv4.conf.eth0.*, net.ipv6.neigh.eth0.*.
 func ofLink(name string) bool {

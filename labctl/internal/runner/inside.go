@@ -26,6 +26,7 @@ import (
 
 	"restartlab/labctl/internal/capture"
 	"restartlab/labctl/internal/journal"
+	"restartlab/labctl/internal/netlab"
 	"restartlab/labctl/internal/scenario"
 	"restartlab/labctl/internal/trace"
 )
@@ -94,6 +95,9 @@ func Main() int {
 	if err != nil {
 		in.note("%v", err)
 	}
+	if err := netlab.OwnTables(); err != nil {
+		in.note("%v", err)
+	}
 	if in.poller, err = newPoller(); err != nil {
 		fatal(err)
 	}
@@ -104,9 +108,16 @@ func Main() int {
 	if in.layer != scenario.LayerInferred {
 		in.openTrace(ctx)
 	}
+	in.crowd = newCrowd(first.Plan.Jobs)
 	var labs sync.WaitGroup
 	for _, plan := range first.Plan.Labs {
-		labs.Go(func() { in.run(ctx, plan) })
+		if !in.crowd.enter(ctx) {
+			break // cancelled: the labs that did not begin are not in the journal
+		}
+		labs.Go(func() {
+			defer in.crowd.leave()
+			in.run(ctx, plan)
+		})
 	}
 	labs.Wait()
 	if err := in.journal.Err(); err != nil {
@@ -122,6 +133,8 @@ type inside struct {
 	journal *journal.Writer
 	joined  map[string]int // as in Control
 	poller  *poller
+	crowd   *crowd
+	crews   crews
 	next    chan struct{} // one for each step that may begin; nil: all may
 	// observer reads the captures of all labs.
 	observer *capture.Observer

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -38,6 +39,7 @@ type lab struct {
 	processes []*process
 	open      map[string]*process // who made or was given a socket of the scenario
 	cookies   map[string]uint64   // of those sockets, each by its name
+	turn      bool                // see crowd; only for the goroutine that plays the steps
 	binds     bool                // it only binds: see binds.go
 	happened  int                 // counts notify
 	tabled    map[string]bool     // hosts whose table of this step is journalled
@@ -50,6 +52,14 @@ type lab struct {
 func (in *inside) run(ctx context.Context, plan scenario.Lab) {
 	l := &lab{inside: in, ctx: ctx, plan: plan, wake: make(chan struct{}, 1),
 		diag: map[string]*sockdiag.Conn{}, traces: map[string]*trace.Host{}, began: map[string]int64{}, open: map[string]*process{}, cookies: map[string]uint64{}, inferred: map[string]*inference{}}
+	if in.joined == nil {
+		var host scenario.Host
+		if host, l.binds = onlyBinds(&l.plan); l.binds {
+			l.plan.Hosts = []scenario.Host{host}
+		}
+	}
+	l.work()
+	defer l.rest()
 	t, wall := l.clocks()
 	l.zero = wall - t
 	l.record(journal.Event{T: t, Kind: journal.KindLab,
@@ -92,14 +102,17 @@ func (l *lab) up() error {
 		captured := false
 		err := host.Do(func() (err error) {
 			l.diag[h.Name], err = sockdiag.Open()
-			captured = l.capture(host)
+			captured = !l.binds && l.capture(host)
 			return err
 		})
 		if err != nil {
 			return fmt.Errorf("open the socket tables of host %s: %w", h.Name, err)
 		}
 		l.infer(h.Name)
-		sysctls := settings(host, h.Sysctls)
+		sysctls, err := settings(host, h.Sysctls)
+		if err != nil {
+			return err
+		}
 		l.record(journal.Event{Kind: journal.KindHost, Host: h.Name, Change: &journal.Change{
 			What: "up", Interface: host.Interface(), Addresses: host.Addresses(), Sysctls: sysctls, Segments: captured}})
 	}
@@ -130,6 +143,7 @@ var telling = [...]string{
 	"net.ipv4.ip_unprivileged_port_start",
 	"net.ipv4.tcp_abort_on_overflow",
 	"net.ipv4.tcp_congestion_control",
+	"net.ipv4.tcp_ehash_entries",
 	"net.ipv4.tcp_fin_timeout",
 	"net.ipv4.tcp_max_tw_buckets",
 	"net.ipv4.tcp_migrate_req",
@@ -142,20 +156,12 @@ var telling = [...]string{
 
 // settings reads the telling settings of a host, and those that the scenario
 // set.
-func settings(host *netlab.Host, set []scenario.Sysctl) map[string]string {
-	values := map[string]string{}
-	read := func(name string) {
-		if v, err := host.Sysctl(name); err == nil {
-			values[name] = v
-		}
-	}
-	for _, name := range telling {
-		read(name)
-	}
+func settings(host *netlab.Host, set []scenario.Sysctl) (map[string]string, error) {
+	names := slices.Clone(telling[:])
 	for _, s := range set {
-		read(s.Name)
+		names = append(names, s.Name)
 	}
-	return values
+	return host.Sysctls(names)
 }
 
 // play runs the steps in order until one does not hold.
@@ -194,8 +200,12 @@ func (l *lab) step(s *scenario.Step) (journal.Verdict, error) {
 	l.emit(journal.Event{T: begin, Kind: journal.KindStep, StepRun: opening(s)})
 	l.mu.Unlock()
 
+	if idles(s) {
+		l.rest()
+	}
 	seen, err := l.act(s)
 	took := l.clock()
+	l.work()
 	l.flush()
 	end, err := l.judge(s, seen, err, took)
 	if inferErr := l.inferStates(); inferErr != nil && err == nil {
@@ -264,6 +274,9 @@ func (l *lab) since(s *scenario.Step) int64 {
 
 // down ends what still runs and lets the hosts go.
 func (l *lab) down() error {
+	const grace = 10 * time.Second
+	l.ctx = context.Background() // cancelled or not, this is done
+	err := l.part(l.clock() + int64(grace))
 	l.mu.Lock()
 	running := 0
 	for _, p := range l.processes {
@@ -273,10 +286,8 @@ func (l *lab) down() error {
 		}
 	}
 	l.mu.Unlock()
-	var err error
 	if running > 0 {
-		const grace = 10 * time.Second
-		err = l.await(context.Background(), l.clock()+int64(grace), func() (bool, time.Duration) {
+		late := l.await(l.ctx, l.clock()+int64(grace), func() (bool, time.Duration) {
 			for _, p := range l.processes {
 				if !p.exited {
 					return false, 0
@@ -284,8 +295,8 @@ func (l *lab) down() error {
 			}
 			return true, 0
 		})
-		if err != nil {
-			err = fmt.Errorf("end the lab's programs: killed, but not gone after %s", grace)
+		if late != nil {
+			err = errors.Join(err, fmt.Errorf("end the lab's programs: killed, but not gone after %s", grace))
 		}
 	}
 	err = errors.Join(err, l.inferLast())
@@ -346,6 +357,7 @@ var errDeadline = errors.New("deadline passed")
 func (l *lab) await(ctx context.Context, deadline int64, done func() (ok bool, again time.Duration)) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	begin := l.clock()
 	for {
 		l.mu.Lock()
 		ok, again := done()
@@ -353,12 +365,18 @@ func (l *lab) await(ctx context.Context, deadline int64, done func() (ok bool, a
 		if ok {
 			return nil
 		}
-		left := time.Duration(deadline - l.clock())
+		now := l.clock()
+		left := time.Duration(deadline - now)
 		if left <= 0 {
 			return errDeadline
 		}
 		if again <= 0 || again > left {
 			again = left
+		}
+		if kept := patience - time.Duration(now-begin); kept <= 0 {
+			l.rest()
+		} else if l.turn {
+			again = min(again, kept)
 		}
 		timer.Reset(again)
 		select {
