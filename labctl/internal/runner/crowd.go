@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -38,6 +39,22 @@ func newCrowd(jobs int) *crowd {
 	}
 	c := &crowd{places: make(chan struct{}, jobs), turns: make(chan struct{}, turnsOfCPU*runtime.NumCPU())}
 	return c
+}
+
+// playAll plays the labs of a plan, as many at once as it says or as have room.
+func (in *inside) playAll(ctx context.Context, plan *scenario.Plan) {
+	in.crowd = newCrowd(plan.Jobs)
+	var labs sync.WaitGroup
+	for _, lab := range plan.Labs {
+		if !in.crowd.enter(ctx) {
+			break // cancelled: the labs that did not begin are not in the journal
+		}
+		labs.Go(func() {
+			defer in.crowd.leave()
+			in.run(ctx, lab)
+		})
+	}
+	labs.Wait()
 }
 
 // room is how many labs fit this machine: in half of the memory that is available,

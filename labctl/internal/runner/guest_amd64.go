@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
-	"sync"
 
 	"restartlab/labctl/internal/capture"
 	"restartlab/labctl/internal/guest"
@@ -52,7 +51,10 @@ func Guest() int {
 // every lab needs. That also makes the kernel stamp frames.
 func prepared() (*inside, error) {
 	in := &inside{}
-	var err error
+	err := netlab.OwnTables()
+	if err != nil {
+		return nil, err
+	}
 	if in.poller, err = newPoller(); err != nil {
 		return nil, err
 	}
@@ -98,10 +100,6 @@ func (in *inside) follow(o guest.Order, machine *guest.Machine) error {
 	if tracer, err := in.traced(); err == nil {
 		tracer.CountFrom(in.epoch)
 	}
-	var labs sync.WaitGroup
-	for _, lab := range plan.Labs {
-		labs.Go(func() { in.run(context.Background(), lab) })
-	}
-	labs.Wait()
+	in.playAll(context.Background(), &plan)
 	return in.journal.Err()
 }

@@ -19,7 +19,6 @@ import (
 	"os"
 	"os/signal"
 	"strconv"
-	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -108,18 +107,7 @@ func Main() int {
 	if in.layer != scenario.LayerInferred {
 		in.openTrace(ctx)
 	}
-	in.crowd = newCrowd(first.Plan.Jobs)
-	var labs sync.WaitGroup
-	for _, plan := range first.Plan.Labs {
-		if !in.crowd.enter(ctx) {
-			break // cancelled: the labs that did not begin are not in the journal
-		}
-		labs.Go(func() {
-			defer in.crowd.leave()
-			in.run(ctx, plan)
-		})
-	}
-	labs.Wait()
+	in.playAll(ctx, first.Plan)
 	if err := in.journal.Err(); err != nil {
 		fatal(fmt.Errorf("write the journal: %w", err))
 	}
