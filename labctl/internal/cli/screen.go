@@ -90,7 +90,7 @@ type several struct {
 }
 
 func manyRuns(w io.Writer, o view.Options, items []campaign.Item) several {
-	s := several{Many: view.NewMany(w, o)}
+	s := several{}
 	taken := map[string]bool{}
 	for i, item := range items {
 		name := item.Label()
@@ -100,6 +100,7 @@ func manyRuns(w io.Writer, o view.Options, items []campaign.Item) several {
 		taken[name] = true
 		s.names = append(s.names, name)
 	}
+	s.Many = view.NewMany(w, o, s.names...)
 	return s
 }
 

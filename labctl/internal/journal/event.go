@@ -218,6 +218,9 @@ type Lab struct {
 	Wall  int64  `json:"wall_ns,omitempty"`
 	Port  uint16 `json:"port,omitempty"`
 	Steps int    `json:"steps,omitempty"` // begin: how many there are
+	// Plan names the steps in order, so that those that the lab never reaches
+	// have a name too. At begin.
+	Plan []Planned `json:"plan,omitempty"`
 	// Cell is the lab's place in the matrix, the name of its value on each of
 	// Scenario.Axes; Run counts its runs from 1 if it has several. At begin.
 	Cell    []string `json:"cell,omitempty"`
@@ -229,6 +232,13 @@ type Lab struct {
 	// Refused says that the machine refused what labs need, such as the
 	// right to create a link.
 	Refused bool `json:"refused,omitempty"`
+}
+
+// Planned is a step that a lab has before it.
+type Planned struct {
+	ID    string `json:"id"`
+	Verb  string `json:"verb"`
+	Title Text   `json:"title,omitzero"`
 }
 
 // Change is something that changed on a host, made by the lab.

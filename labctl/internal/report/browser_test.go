@@ -26,8 +26,8 @@ import (
 var layoutScript string
 
 // recorded are runs as they were recorded, of which the browser tests draw pages, and
-// the made-up ones that try a page most.
-var recorded = []string{"recorded/timewait", "recorded/surviving-child", "recorded/one-host", "recorded/restart", "failed", "hostile"}
+// the made-up one that tries a page most.
+var recorded = []string{"recorded/timewait", "recorded/surviving-child", "recorded/one-host", "recorded/restart", "hostile"}
 
 // browser is a Chromium with one page. It keeps what it writes in folders of the test,
 // and ends with it.

@@ -57,7 +57,8 @@ func newReport(h *journal.Header) *Report {
 type builder struct {
 	report    *Report
 	history   explain.History
-	planned   int    // steps of the plan
+	planned   int // steps of the plan
+	plan      []journal.Planned
 	steps     []Step // seen, in the order of their begin
 	processes map[int]int
 	partial   map[stream]bool // the last line of it goes on
@@ -128,7 +129,7 @@ func (b *builder) lab(e journal.Event) {
 	r := b.report
 	switch e.LabInfo.Phase {
 	case journal.PhaseBegin:
-		r.Port, b.planned, b.began = e.LabInfo.Port, e.LabInfo.Steps, e.T
+		r.Port, b.planned, b.plan, b.began = e.LabInfo.Port, e.LabInfo.Steps, e.LabInfo.Plan, e.T
 	case journal.PhaseEnd:
 		r.Verdict, r.Error, r.Duration = e.LabInfo.Verdict, e.LabInfo.Error, max(0, e.T-b.began)
 	}
@@ -155,7 +156,7 @@ func (b *builder) step(e journal.Event) {
 	if i < 0 {
 		i = len(b.steps)
 		b.steps = append(b.steps, Step{Index: s.Index, ID: s.ID, Verb: s.Verb, Title: s.Title, Object: s.Object, Line: s.Line,
-			Expected: s.Expected, Status: journal.Incomplete, T: e.T})
+			Expected: s.Expected, Status: journal.Incomplete, T: e.T, reached: true})
 	}
 	if s.Phase == journal.PhaseEnd {
 		o := &b.steps[i]
@@ -234,7 +235,7 @@ func (b *builder) finish() *Report {
 	}
 	r.Environment.States, r.Environment.Inferred = b.states, b.inferred
 	r.Environment.Segments, r.Environment.Lost = b.segments, b.lost
-	// A step that the journal does not name was never reached.
+	// A step that has no event was never reached.
 	seen := map[int]bool{}
 	for _, s := range b.steps {
 		seen[s.Index] = true
@@ -242,7 +243,11 @@ func (b *builder) finish() *Report {
 	r.Steps = append(r.Steps, b.steps...)
 	for i := 1; i <= b.planned; i++ {
 		if !seen[i] {
-			r.Steps = append(r.Steps, Step{Index: i, Status: journal.Incomplete})
+			s := Step{Index: i, Status: journal.Incomplete}
+			if i <= len(b.plan) {
+				s.ID, s.Verb, s.Title = b.plan[i-1].ID, b.plan[i-1].Verb, b.plan[i-1].Title
+			}
+			r.Steps = append(r.Steps, s)
 		}
 	}
 	slices.SortStableFunc(r.Steps, func(a, b Step) int { return a.Index - b.Index })

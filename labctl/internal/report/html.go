@@ -245,7 +245,7 @@ func (p *page) strip(r *Report) {
 	began, longest := r.begins(), int64(0)
 	at := func(t int64) float64 { return min(max(float64(t-began)/length*1000, 0), 1000) }
 	for i, s := range r.Steps {
-		if s.Observed == nil && s.Status != journal.Incomplete || s.ID == "" {
+		if s.Observed == nil && s.Status != journal.Incomplete || !s.reached {
 			continue
 		}
 		end := s.T + s.Duration
@@ -279,7 +279,7 @@ func (r *Report) card(s *Step, shown []Table) card {
 	if s.Title.EN != "" {
 		c.ID = clean(s.ID)
 	}
-	if s.ID != "" && s.Status != journal.Skipped {
+	if s.reached && s.Status != journal.Skipped {
 		c.At = clock(s.T)
 		c.Drawn = r.ladder.Shows(s.Index)
 	}

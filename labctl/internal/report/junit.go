@@ -133,6 +133,9 @@ func (s *Step) why() string {
 	case journal.Skipped:
 		return "the lab ended before this step"
 	case journal.Incomplete:
+		if !s.reached {
+			return "the run ended before this step began"
+		}
 		return "the run ended before this step did"
 	}
 	var each []string

@@ -126,8 +126,8 @@ type Host struct {
 type Step struct {
 	// Index counts from 1.
 	Index int `json:"index"`
-	// ID and Verb are empty if the step was not reached and the journal does
-	// not name it.
+	// ID and Verb are empty if the step was not reached and the journal, one of
+	// an older labctl, does not name it.
 	ID    string       `json:"id"`
 	Verb  string       `json:"verb"`
 	Title journal.Text `json:"title,omitzero"`
@@ -150,6 +150,8 @@ type Step struct {
 	// begin, or did not end.
 	T        int64 `json:"t_ns"`
 	Duration int64 `json:"duration_ns"`
+
+	reached bool // there is an event of it
 }
 
 // Bind is a bind() call, or a listen() call that was refused.

@@ -143,7 +143,7 @@ func (s *Step) name() string {
 	case s.ID != "":
 		return s.ID
 	}
-	return "(not reached)"
+	return "(not reached)" // and not named by the journal of an older labctl
 }
 
 // expected is what the step had to show.
@@ -151,7 +151,7 @@ func (s *Step) expected() string {
 	if len(s.Expected) > 0 {
 		return flow(s.Expected)
 	}
-	if s.ID == "" {
+	if !s.reached {
 		return ""
 	}
 	return "success"
@@ -162,6 +162,9 @@ func (s *Step) expected() string {
 func (s *Step) observed() string {
 	o := s.Observed
 	if o == nil {
+		if !s.reached {
+			return "not reached"
+		}
 		return ""
 	}
 	wants := func(field string) bool { return bytes.Contains(s.Expected, []byte(strconv.Quote(field))) }

@@ -63,7 +63,7 @@ func (in *inside) run(ctx context.Context, plan scenario.Lab) {
 	t, wall := l.clocks()
 	l.zero = wall - t
 	l.record(journal.Event{T: t, Kind: journal.KindLab,
-		LabInfo: &journal.Lab{Phase: journal.PhaseBegin, Wall: wall, Port: plan.Port, Steps: len(plan.Steps), Cell: plan.Cell, Run: plan.Run}})
+		LabInfo: &journal.Lab{Phase: journal.PhaseBegin, Wall: wall, Port: plan.Port, Steps: len(plan.Steps), Plan: planned(plan.Steps), Cell: plan.Cell, Run: plan.Run}})
 	end := journal.Lab{Phase: journal.PhaseEnd, Verdict: journal.Error}
 	err := l.up()
 	if err == nil {
@@ -181,6 +181,14 @@ func (l *lab) play() (journal.Verdict, error) {
 		return verdict, err
 	}
 	return journal.Pass, nil
+}
+
+func planned(steps []scenario.Step) []journal.Planned {
+	all := make([]journal.Planned, len(steps))
+	for i := range steps {
+		all[i] = journal.Planned{ID: steps[i].ID, Verb: steps[i].Verb, Title: steps[i].Title}
+	}
+	return all
 }
 
 func opening(s *scenario.Step) *journal.Step {

@@ -23,7 +23,8 @@ type lab struct {
 	names   int // columns for program names: the widest seen, at least "why"
 
 	port       uint16
-	steps      int   // how many there are, 0 if not known
+	steps      int // how many there are, 0 if not known
+	plan       []journal.Planned
 	begun, end int64 // ns; end is that of the newest event
 	ended      int   // steps that passed, failed or broke
 	lost       int   // events that observers lost
@@ -113,7 +114,7 @@ func (l *lab) add(e journal.Event) {
 	case e.Header != nil:
 		l.header = e.Header
 	case e.LabInfo != nil && e.LabInfo.Phase == journal.PhaseBegin:
-		l.begun, l.steps, l.port = e.T, e.LabInfo.Steps, e.LabInfo.Port
+		l.begun, l.steps, l.plan, l.port = e.T, e.LabInfo.Steps, e.LabInfo.Plan, e.LabInfo.Port
 	case e.LabInfo != nil:
 		l.result = e.LabInfo
 	case e.StepRun != nil:

@@ -20,6 +20,7 @@ type Many struct {
 	screen  *screen
 	runs    map[string]*run
 	running []*entry // in the order of their beginning
+	names   []string
 	total   int
 	ended   map[journal.Verdict][]string
 	lossy   []string // runs whose observers lost events
@@ -40,11 +41,15 @@ type entry struct {
 	lab  lab
 }
 
-// NewMany shows runs on w. With o.Animate it starts a goroutine that Close ends.
-func NewMany(w io.Writer, o Options) *Many {
+// NewMany shows runs on w, whose scenarios have the names, as far as they are known.
+// With o.Animate it starts a goroutine that Close ends.
+func NewMany(w io.Writer, o Options, names ...string) *Many {
 	p := newPage(o)
 	m := &Many{page: p, screen: &screen{w: w, page: p}, runs: map[string]*run{},
 		ended: map[journal.Verdict][]string{}, begun: p.now()}
+	for _, name := range names {
+		m.names = append(m.names, clean(name))
+	}
 	if o.Animate {
 		m.ticker = startTicker(m.tick)
 	}
@@ -167,7 +172,7 @@ func (m *Many) settle(en *entry, v journal.Verdict) {
 }
 
 func (m *Many) print(v journal.Verdict, name, text, took string) {
-	m.screen.print(m.page.row(m.page.mark(v)+" ", name, m.page.nameColumn(), text, took)...)
+	m.screen.print(m.page.row(m.page.mark(v)+" ", name, m.page.columnOf(m.names), text, took)...)
 }
 
 func (m *Many) tick() {

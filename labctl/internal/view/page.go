@@ -81,13 +81,7 @@ func (p page) verdict(l *lab) []string {
 	case journal.Pass:
 		return each(p.wrap("PASS ", "  ", fmt.Sprintf("%s: %s in %s", name, count(l.ended, "step"), took)+l.losses()), p.good)
 	case journal.Fail:
-		lines := each(p.wrap("FAIL ", "  ", name+p.where(l, file)+l.losses()), p.bad)
-		if l.badEnd != nil {
-			for _, m := range l.badEnd.Mismatches {
-				lines = append(lines, p.mismatch(m)...)
-			}
-		}
-		return append(lines, p.advice(l)...)
+		return append(each(p.wrap("FAIL ", "  ", name+p.where(l, file)+l.losses()), p.bad), p.advice(l)...)
 	case journal.Error:
 		return each(p.wrap("ERROR ", "  ", strings.TrimSuffix(name+p.where(l, file)+": "+p.why(l), ": ")+l.losses()), p.bad)
 	}

@@ -15,11 +15,23 @@ import (
 
 const indent = "    "
 
-func (s *step) label(p page) string {
-	if t := p.text(s.begin.Title); t != "" {
+func (s *step) label(p page) string { return p.label(s.begin.Title, s.begin.ID) }
+
+func (p page) label(title journal.Text, id string) string {
+	if t := p.text(title); t != "" {
 		return t
 	}
-	return clean(s.begin.ID)
+	return clean(id)
+}
+
+// stepColumn is how wide the column of the lab's steps is: what stands beside them
+// does not move from step to step.
+func (p page) stepColumn(l *lab) int {
+	names := make([]string, len(l.plan))
+	for i, s := range l.plan {
+		names[i] = p.label(s.Title, s.ID)
+	}
+	return p.columnOf(names)
 }
 
 // settled is the line of a step that has ended.
@@ -33,7 +45,7 @@ func (p page) settled(l *lab, s *step, end *journal.Step) []string {
 		paint, sign = p.dim, p.sym.skip
 		seen = strings.TrimSuffix("did not end; "+seen, "; ")
 	}
-	return p.row(paint(sign)+" ", s.label(p), p.nameColumn(), seen, p.duration(end.Duration))
+	return p.row(paint(sign)+" ", s.label(p), p.stepColumn(l), seen, p.duration(end.Duration))
 }
 
 // seen says in a few words what the step observed.
@@ -301,22 +313,23 @@ func (p page) syscall(e journal.Event) []string {
 
 // underway is the line of a step that runs longer than others, printed before
 // it ends.
-func (p page) underway(s *step) []string {
+func (p page) underway(l *lab, s *step) []string {
 	seen := ""
 	if s.timer != "" && !p.Animate {
 		seen = fmt.Sprintf("waiting: %s has %s left by the kernel's timer", s.timer, seconds(s.left))
 	}
-	return p.row(p.dim(p.sym.begin)+" ", s.label(p), p.nameColumn(), seen, "")
+	return p.row(p.dim(p.sym.begin)+" ", s.label(p), p.stepColumn(l), seen, "")
 }
 
 // live is the line of the step under way: the time it runs, or what is left of
 // the kernel's timer that it waits for.
-func (p page) live(s *step, columns int) string {
+func (p page) live(l *lab, s *step, columns int) string {
 	if s == nil {
 		return ""
 	}
 	now := p.now()
-	head := p.sym.begin + " " + pad(fit(s.label(p), p.nameColumn(), p.sym.more), p.nameColumn()) + "  "
+	column := p.stepColumn(l)
+	head := p.sym.begin + " " + pad(fit(s.label(p), column, p.sym.more), column) + "  "
 	if s.timer == "" {
 		text := seconds(now.Sub(s.at))
 		if s.begin.Within > 0 {

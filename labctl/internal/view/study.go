@@ -77,7 +77,7 @@ func (s *Study) tell(lab string, l *journal.Lab) {
 	if l.Verdict == journal.Skipped {
 		why = "skipped: " + l.Skipped
 	}
-	s.screen.print(s.page.row(s.page.mark(l.Verdict)+" ", clean(lab), s.page.nameColumn(), clean(why), "")...)
+	s.screen.print(s.page.row(s.page.mark(l.Verdict)+" ", clean(lab), s.page.columnOf([]string{clean(lab)}), clean(why), "")...)
 }
 
 func (s *Study) tick() {

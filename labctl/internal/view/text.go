@@ -159,17 +159,10 @@ func (p page) verbatim(first, rest, text string) []string {
 
 // row sets a head, a name in a column of its own, a text, and on the right what
 // must be seen there, such as a duration. Text that does not fit continues
-// below itself. A name wider than its column has a line to itself, unless all
-// fits in one line that ends in right.
+// below itself. A name wider than its column has a line to itself.
 func (p page) row(head, name string, column int, text, right string) []string {
 	margin := strings.Repeat(" ", width(head)+column+2)
 	var lines []string
-	if right != "" {
-		used := width(head) + width(name) + 2 + width(text) + 2 + max(width(right), timeColumn)
-		if width(name) > column && used <= p.layout() {
-			column = width(name)
-		}
-	}
 	if width(name) > column {
 		lines, head = p.wrap(head, strings.Repeat(" ", width(head)), name), margin
 	} else {
@@ -191,6 +184,18 @@ func (p page) row(head, name string, column int, text, right string) []string {
 const timeColumn = 8
 
 func (p page) nameColumn() int { return min(max(p.layout()/4-2, 14), 28) }
+
+// columnOf is a column for names known beforehand: as wide as the widest that takes
+// no more than two fifths of the line.
+func (p page) columnOf(names []string) int {
+	column := p.nameColumn()
+	for _, name := range names {
+		if w := width(name); w <= p.layout()*2/5 {
+			column = max(column, w)
+		}
+	}
+	return column
+}
 
 // duration is short: "61.4 s", "2.1 ms", "45 µs".
 func (p page) duration(ns int64) string {

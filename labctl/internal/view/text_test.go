@@ -7,6 +7,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
+
+	"restartlab/labctl/internal/journal"
 )
 
 func TestFold(t *testing.T) {
@@ -49,4 +51,21 @@ func FuzzClean(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestStepColumn keeps what stands beside the steps in one column, whatever they are
+// called: the widest name that leaves room sets it, a wider one has its own line.
+func TestStepColumn(t *testing.T) {
+	p := newPage(Options{Width: 80})
+	l := &lab{plan: []journal.Planned{{ID: "start app"}, {Title: journal.Text{EN: "The server has its FIN, at last"}}, {Title: journal.Text{EN: strings.Repeat("long ", 9)}}}}
+	column := p.stepColumn(l)
+	if want := width("The server has its FIN, at last"); column != want {
+		t.Errorf("the column is %d wide, want %d", column, want)
+	}
+	for _, s := range l.plan {
+		lines := p.row("v ", p.label(s.Title, s.ID), column, "seen", "1.0 ms")
+		if at := strings.Index(lines[len(lines)-1], "seen"); at != 2+column+2 {
+			t.Errorf("beside %q the text stands in column %d:\n%s", p.label(s.Title, s.ID), at, strings.Join(lines, "\n"))
+		}
+	}
 }

@@ -186,7 +186,7 @@ func (v *View) detail(lines []string) {
 func (v *View) stream() {
 	s := v.lab.step
 	s.streams = true
-	v.print(v.page.underway(s)...)
+	v.print(v.page.underway(&v.lab, s)...)
 	v.printOutput(s)
 }
 
@@ -224,7 +224,7 @@ func (v *View) drawLive() {
 	case v.paused != nil:
 		v.screen.live(v.waiting())
 	default:
-		v.screen.live(v.page.live(v.lab.step, v.screen.page.Width))
+		v.screen.live(v.page.live(&v.lab, v.lab.step, v.screen.page.Width))
 	}
 }
 
@@ -246,7 +246,7 @@ func (v *View) Close() error {
 
 func (v *View) printUnfinished() {
 	if s := v.lab.step; s != nil {
-		v.print(v.page.row(v.page.dim(v.page.sym.skip)+" ", s.label(v.page), v.page.nameColumn(), "did not end", "")...)
+		v.print(v.page.row(v.page.dim(v.page.sym.skip)+" ", s.label(v.page), v.page.stepColumn(&v.lab), "did not end", "")...)
 		v.printOutput(s)
 		v.print(v.page.refusal(&v.lab, s)...)
 	}
