@@ -230,6 +230,14 @@ func TestStates(t *testing.T) {
 		return "name: s\nprograms: {app: {host: server, server: {" + server + "}}, visitor: {host: client, client: {address: server" + client + "}}}\n"
 	}
 	const hold = ", hold: true"
+	const made = `
+name: s
+sockets: {listener: {host: server, address: 0.0.0.0}, call: {host: client}}
+steps:
+  - bind: listener
+  - listen: listener
+  - connect: {socket: call, address: server}
+  - accept: {socket: listener, as: served}`
 	cases := map[string]struct {
 		text string
 		want []string
@@ -265,6 +273,80 @@ steps:
   - wait: {host: server, until: {states: {LISTEN: 1, TIME_WAIT: 1}}}
 `, []string{"client: " + asked + closesLast, "client: " + asked + closesLast,
 			"server: " + listener, "server: " + accepted + closesFirst, "server: " + accepted + closesFirst + " CLOSE reused"}},
+		"the listener closes before anybody accepts": {`
+name: s
+sockets: {listener: {host: server, address: 0.0.0.0}, call: {host: client}}
+steps:
+  - bind: listener
+  - listen: listener
+  - connect: {socket: call, address: server}
+  - close: listener
+  - {recv: call, expect: {result: ECONNRESET}}
+`, []string{"client: " + asked + " CLOSE reset", "server: " + listener, "server: " + accepted + " CLOSE"}},
+		"a connection is destroyed": {made + `
+  - destroy: served
+  - {recv: call, expect: {result: ECONNRESET}}
+`, []string{"client: " + asked + " CLOSE reset", "server: " + listener, "server: " + accepted + " CLOSE"}},
+		"a TIME_WAIT is destroyed": {made + `
+  - close: served
+  - recv: call
+  - close: call
+  - wait: {host: server, until: {states: {LISTEN: 1, TIME_WAIT: 1}}}
+  - destroy: served
+`, []string{"client: " + asked + closesLast, "server: " + listener, "server: " + accepted + closesFirst + " CLOSE killed"}},
+		"a FIN is lost once": {made + `
+  - drop: {host: client, segments: FIN, count: 1}
+  - close: served
+  - recv: call
+  - close: call
+  - wait: {host: server, until: {states: {LISTEN: 1, TIME_WAIT: 1}}}
+`, []string{"client: " + asked + closesLast, "server: " + listener, "server: " + accepted + closesFirst}},
+		"the last ACK is lost once": {made + `
+  - close: served
+  - recv: call
+  - drop: {host: client, segments: ACK, count: 1}
+  - close: call
+  - wait: {host: server, until: {states: {LISTEN: 1, TIME_WAIT: 1}}}
+  - wait: {for: 1s}
+`, []string{"client: " + asked + closesLast, "server: " + listener, "server: " + accepted + closesFirst}},
+		"an RST is lost": {made + `
+  - setsockopt: {socket: served, options: {linger: 0s}}
+  - drop: {host: client, segments: RST, count: 1}
+  - close: served
+  - wait: {host: server, until: {states: {LISTEN: 1}}}
+  - send: {socket: call, text: late}
+  - {recv: call, expect: {result: ECONNRESET}}
+`, []string{"client: " + asked + " CLOSE reset", "server: " + listener, "server: " + accepted + " CLOSE"}},
+		"the SYN,ACK is lost once": {`
+name: s
+sockets: {listener: {host: server, address: 0.0.0.0}, call: {host: client}}
+steps:
+  - bind: listener
+  - listen: listener
+  - drop: {host: client, segments: SYN, count: 1}
+  - connect: {socket: call, address: server}
+  - accept: {socket: listener, as: served}
+  - close: call
+  - recv: served
+  - close: served
+  - wait: {host: server, until: {states: {LISTEN: 1}}}
+`, []string{"client: " + asked + closesFirst, "server: " + listener, "server: " + accepted + closesLast}},
+		"half closed": {made + `
+  - shutdown: {socket: served, how: SHUT_WR}
+  - recv: call
+  - send: {socket: call, text: more}
+  - {recv: served, expect: {text: more}}
+  - close: call
+  - recv: served
+  - close: served
+  - wait: {host: server, until: {states: {LISTEN: 1, TIME_WAIT: 1}}}
+`, []string{"client: " + asked + closesLast, "server: " + listener, "server: " + accepted + closesFirst}},
+		"data after close()": {made + `
+  - close: served
+  - recv: call
+  - send: {socket: call, text: late}
+  - wait: {host: server, until: {states: {LISTEN: 1}}}
+`, []string{"client: " + asked + " CLOSE_WAIT CLOSE reset", "server: " + listener, "server: " + accepted + " FIN_WAIT1 FIN_WAIT2 CLOSE killed"}},
 		"connection refused": {programs("", hold) + `
 steps:
   - start: visitor
@@ -288,6 +370,49 @@ steps:
 					t.Errorf("verdict %s at %s", v, step)
 				}
 				compareLives(t, events, layer, c.want)
+			})
+		})
+	}
+}
+
+// TestHeldStates holds a socket in each state, by dropping segments where they
+// arrive: the captures show them, and TCP never gets them. What becomes of the
+// sockets when the lab ends is left out.
+func TestHeldStates(t *testing.T) {
+	peers := []string{"client: " + listener}
+	for state, want := range map[string][]string{
+		"LISTEN":      {"server: CLOSE LISTEN"},
+		"SYN_SENT":    {"server: CLOSE SYN_SENT"},
+		"SYN_RECV":    {"server: CLOSE LISTEN", "server: LISTEN SYN_RECV", "client: " + asked},
+		"ESTABLISHED": append(peers, "server: "+asked, "client: "+accepted),
+		"FIN_WAIT1":   append(peers, "server: "+asked+" FIN_WAIT1", "client: "+accepted),
+		"FIN_WAIT2":   append(peers, "server: "+asked+" FIN_WAIT1 FIN_WAIT2", "client: "+accepted+" CLOSE_WAIT"),
+		"CLOSE_WAIT":  append(peers, "server: "+asked+" CLOSE_WAIT", "client: "+accepted+" FIN_WAIT1 FIN_WAIT2"),
+		"LAST_ACK":    append(peers, "server: "+asked+" CLOSE_WAIT LAST_ACK", "client: "+accepted+" FIN_WAIT1 FIN_WAIT2"),
+		"CLOSING":     append(peers, "server: "+asked+" FIN_WAIT1 CLOSING", "client: "+accepted+" FIN_WAIT1 FIN_WAIT2"),
+		"TIME_WAIT":   append(peers, "server: "+asked+closesFirst, "client: "+accepted+closesLast),
+	} {
+		t.Run(state, func(t *testing.T) {
+			t.Parallel()
+			eachLayer(t, func(t *testing.T, layer scenario.Layer) {
+				events := runWith(t, `
+name: held
+sockets: {old: {host: server, address: 0.0.0.0}}
+steps:
+  - hold: {socket: old, state: `+state+`, peer: client}
+  - wait: {for: 300ms}
+`, layer)
+				if v, step := verdict(events); v != journal.Pass {
+					t.Fatalf("verdict %s at %s", v, step)
+				}
+				var end int64
+				for _, e := range events {
+					if e.StepRun != nil && e.StepRun.Phase == journal.PhaseEnd {
+						end = e.T
+					}
+				}
+				events = slices.DeleteFunc(events, func(e journal.Event) bool { return e.State != nil && e.T > end })
+				compareLives(t, events, layer, want)
 			})
 		})
 	}

@@ -29,10 +29,7 @@ func (h *Host) table(t int64, look table) {
 func (h *Host) row(t, start int64, row journal.Socket) *socket {
 	switch {
 	case row.State == "BOUND" || row.State == closed:
-		if s := h.cookies[row.Cookie]; s != nil && s.state != closed && s.alive < start {
-			s.die(t, journal.SourceDiag)
-		}
-		return nil
+		return h.lost(t, start, row)
 	case row.State == listening:
 		return h.listens(t, start, row.Cookie, row.Local, journal.SourceDiag)
 	case arrows[row.State] == nil || !row.Remote.IsValid():
@@ -49,7 +46,24 @@ func (h *Host) row(t, start int64, row journal.Socket) *socket {
 		return s
 	}
 	s.seen(t, start, row.State)
+	if row.Timer == "timewait" && s.mini == 0 {
+		s.mini = t
+	}
 	return s
+}
+
+// lost takes the row of a full socket without a connection. A socket whose place a
+// minisocket takes while the table is read shows so, too: nothing is known of that.
+func (h *Host) lost(t, start int64, row journal.Socket) *socket {
+	s := h.find(t, row.Cookie, row.Local, row.Remote)
+	switch {
+	case s == nil || s.state == closed:
+		return nil
+	case s.state == finWait1 || s.state == finWait2 || s.state == closing || s.alive >= start:
+		return s
+	}
+	s.die(t, journal.SourceDiag)
+	return nil
 }
 
 // seen takes the state in which a table shows a connection.
@@ -123,6 +137,10 @@ func (h *Host) destroyed(t int64, d journal.Socket) {
 	case established, closeWait:
 		if s.traffic && !h.lossy { // or its FIN would have been seen
 			s.die(t, journal.SourceDiag)
+		}
+	case finWait2:
+		if s.mini == 0 {
+			s.mini = t
 		}
 	}
 }

@@ -20,11 +20,13 @@ type socket struct {
 	state         string
 	born          int64
 	since         int64 // when it came into state
+	dated         bool  // since is when it did, and not when that was seen
 	alive         int64 // when it was last shown to be there
 	told          []journal.Event
-	passive       bool // a listener's child
-	full          bool // it was more than a request socket
-	traffic       bool // segments of it are seen
+	passive       bool  // a listener's child
+	full          bool  // it was more than a request socket
+	traffic       bool  // segments of it are seen
+	mini          int64 // when it was known to be a minisocket, 0 if never
 
 	// Numbers of RFC 9293, 3.3.1. Those about the peer are as the host's own
 	// segments show them, but for next.
@@ -83,7 +85,7 @@ func (s *socket) tell(t int64, to, source, why string) {
 	if to != synRecv && to != closed {
 		s.full = true
 	}
-	s.state, s.since = to, t
+	s.state, s.since, s.dated = to, t, source == journal.SourceInferred
 	if to == closed {
 		delete(h.live, s)
 	} else {
@@ -195,14 +197,18 @@ func (s *socket) die(t int64, source string) {
 	switch {
 	case s.state == lastAck && s.acked.t != 0 && (s.reset.t == 0 || s.acked.t <= s.reset.t):
 		s.infer(s.acked.t, closed)
-	case s.reset.t != 0 && s.state == timeWait:
+	case s.reset.t != 0 && (s.state == timeWait || s.mini != 0 && s.mini < s.reset.t):
 		s.tell(s.reset.t, closed, journal.SourceInferred, "killed")
 	case s.reset.t != 0 && (s.acked.t == 0 || s.state != finWait1 && s.state != closing):
 		s.tell(s.reset.t, closed, journal.SourceInferred, "reset")
+	case s.refusedAt != 0 && s.state == finWait2 && s.host.finTimeout <= minute: // a minisocket by now
+		s.tell(s.refusedAt, closed, journal.SourceInferred, "killed")
 	case s.refusedAt != 0:
 		s.infer(s.refusedAt, closed)
 	case s.ranOut(t):
 		s.tell(t, closed, source, "timer")
+	case s.state == timeWait && s.dated:
+		s.tell(t, closed, source, "killed")
 	default:
 		s.tell(t, closed, source, "")
 	}

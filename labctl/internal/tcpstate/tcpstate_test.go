@@ -354,7 +354,20 @@ func TestHost(t *testing.T) {
 			12 table FIN_WAIT2
 			20 < A 501 112 5
 			21 > R 112
-			30 table -`, servers + "|10 ESTABLISHED>FIN_WAIT1|11 FIN_WAIT1>FIN_WAIT2|21 FIN_WAIT2>CLOSE"},
+			30 table -`, servers + "|10 ESTABLISHED>FIN_WAIT1|11 FIN_WAIT1>FIN_WAIT2|21 FIN_WAIT2>CLOSE killed"},
+		"a reset in FIN_WAIT2": {accepted + `
+			10 > FA 111 501
+			11 < A 501 112
+			12 table FIN_WAIT2
+			20 < RA 501 112
+			30 table -`, servers + "|10 ESTABLISHED>FIN_WAIT1|11 FIN_WAIT1>FIN_WAIT2|20 FIN_WAIT2>CLOSE reset"},
+		"a reset in FIN_WAIT2, without a process": {accepted + `
+			10 > FA 111 501
+			11 < A 501 112
+			12 table FIN_WAIT2
+			13 destroyed
+			20 < RA 501 112
+			30 table -`, servers + "|10 ESTABLISHED>FIN_WAIT1|11 FIN_WAIT1>FIN_WAIT2|20 FIN_WAIT2>CLOSE killed"},
 		"FIN_WAIT2 runs out": {accepted + `
 			10 > FA 111 501
 			11 < A 501 112
@@ -401,6 +414,11 @@ func TestHost(t *testing.T) {
 			21 > A 112 502
 			30 < R 502
 			40 table -`, servers + "|10 ESTABLISHED>FIN_WAIT1|20 FIN_WAIT1>FIN_WAIT2|20 FIN_WAIT2>TIME_WAIT|30 TIME_WAIT>CLOSE killed"},
+		"TIME_WAIT ends before its time": {accepted + `
+			10 > FA 111 501
+			20 < FA 501 112
+			21 > A 112 502
+			40 table -`, servers + "|10 ESTABLISHED>FIN_WAIT1|20 FIN_WAIT1>FIN_WAIT2|20 FIN_WAIT2>TIME_WAIT|40 TIME_WAIT>CLOSE sockdiag killed"},
 		"an RST does not end TIME_WAIT": {`
 			0 set net.ipv4.tcp_rfc1337=1` + accepted + `
 			10 > FA 111 501
@@ -445,6 +463,11 @@ func TestHost(t *testing.T) {
 		"a socket that lost its connection is bound still": {connected + `
 			10 < RA 501 101
 			20 table BOUND`, clients + "|10 ESTABLISHED>CLOSE reset"},
+		"a socket that becomes a minisocket while the table is read": {connected + `
+			10 > FA 101 501
+			11 < A 501 102
+			20 table BOUND
+			30 table FIN_WAIT2`, clients + "|10 ESTABLISHED>FIN_WAIT1|11 FIN_WAIT1>FIN_WAIT2"},
 		"a listener": {`
 			1 listen 0
 			2 listen 0
