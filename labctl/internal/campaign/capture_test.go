@@ -18,15 +18,6 @@ import (
 	"restartlab/labctl/internal/scenario"
 )
 
-func tshark(t testing.TB) string {
-	t.Helper()
-	path, err := exec.LookPath("tshark")
-	if err != nil {
-		t.Skip("needs tshark, to compare with")
-	}
-	return path
-}
-
 // fields are what is compared of a segment.
 var fields = []string{"ip.src", "ipv6.src", "tcp.srcport", "ip.dst", "ipv6.dst", "tcp.dstport", "tcp.flags", "tcp.seq_raw", "tcp.ack_raw",
 	"tcp.window_size_value", "tcp.len", "tcp.checksum.status"}
@@ -38,7 +29,7 @@ func read(t testing.TB, file string, more ...string) []string {
 	for _, f := range fields {
 		args = append(args, "-e", f)
 	}
-	cmd := exec.Command(tshark(t), args...)
+	cmd := exec.Command(tool(t, "tshark"), args...)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
@@ -103,7 +94,7 @@ func playInto(t testing.TB, one campaign.Item, folder string) []journal.Event {
 // it writes the file again from the journal alone.
 func TestCaptureFile(t *testing.T) {
 	need(t)
-	tshark(t)
+	tool(t, "tshark")
 	for _, one := range shipped(t) {
 		if one.Name == "timewait" { // a minute for nothing more
 			continue
@@ -164,47 +155,4 @@ func TestCaptureFile(t *testing.T) {
 			}
 		})
 	}
-}
-
-// TestOtherCapture compares with a tshark that captures in the lab itself, on the
-// server, at the same time.
-func TestOtherCapture(t *testing.T) {
-	need(t)
-	path := tshark(t)
-	if os.Geteuid() != 0 {
-		t.Skip("needs root: a lab's programs have no capability to capture")
-	}
-	folder := t.TempDir()
-	other := filepath.Join(folder, "other.pcapng")
-	// Stopped, it would lose what it has not read. So it takes a number of segments,
-	// of which there are more, and ends by itself.
-	const wanted = 200
-	events := playInto(t, item(t, fmt.Sprintf(`
-name: other-capture
-programs:
-  app:     {host: server, server: {serve: greet}}
-  visitor: {host: client, client: {address: server, count: 60}}
-  tshark:
-    host: server
-    exec:
-      argv: [sh, -c, '%s -n -i eth0 -f tcp -c %d -w %s 2>&1 | sed -u "s/.*Capture started.*/started/"']
-      ready: {line: started}
-steps:
-  - start: tshark
-  - start: app
-  - run: visitor
-  - wait: {program: tshark, until: {exit: 0}}
-`, path, wanted, other)), filepath.Join(folder, "report"))
-	var ours []string
-	for _, e := range events {
-		if e.Segment != nil && e.Host == "server" {
-			ours = append(ours, line(e.Segment)+"|1")
-		}
-	}
-	theirs := read(t, other)
-	at := slices.Index(ours, theirs[0])
-	if len(theirs) != wanted || at < 0 || at+len(theirs) > len(ours) || !slices.Equal(ours[at:at+len(theirs)], theirs) {
-		t.Errorf("tshark captured %d segments:\n%s\nwe %d:\n%s", len(theirs), strings.Join(theirs, "\n"), len(ours), strings.Join(ours, "\n"))
-	}
-	t.Logf("%d of tshark's stand among %d of ours", len(theirs), len(ours))
 }

@@ -25,6 +25,9 @@ func TestMain(m *testing.M) {
 	if code, ok := cli.Part(os.Args); ok {
 		os.Exit(code)
 	}
+	if os.Getenv(asLabctl) != "" {
+		os.Exit(cli.Main(os.Args, os.Stdout, os.Stderr))
+	}
 	os.Exit(m.Run())
 }
 

@@ -1,20 +1,16 @@
 package sandbox_test
 
 import (
-	"bufio"
 	"cmp"
 	"errors"
-	"fmt"
 	"io/fs"
 	"net/netip"
-	"os/exec"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	gocmp "github.com/google/go-cmp/cmp"
-	"golang.org/x/sys/unix"
 
 	"restartlab/labctl/internal/journal"
 	"restartlab/labctl/internal/scenario"
@@ -501,75 +497,5 @@ func testTimeWait(t *testing.T, layer scenario.Layer) {
 	// An interrupt that is late, and a jiffy of rounding.
 	if off := time.Duration(died - due); due != 0 && (off < -20*time.Millisecond || off > 200*time.Millisecond) {
 		t.Errorf("TIME_WAIT ended %v after it was due", off)
-	}
-}
-
-// TestBpftrace compares the transitions of a run with those that bpftrace saw, a
-// program of other people's. It sees what the kernel's tracepoint tells: a
-// minisocket's beginning as a full socket's end, and nothing after that.
-func TestBpftrace(t *testing.T) {
-	needTrace(t)
-	for _, tool := range []string{"bpftrace", "unshare"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			t.Skip("needs " + tool)
-		}
-	}
-	const port = 12987 // of no other lab, since bpftrace sees those of the whole machine
-	const program = `BEGIN { printf("ready\n"); }
-tracepoint:sock:inet_sock_set_state /args->protocol == 6 && (args->sport == 12987 || args->dport == 12987)/ {
-	printf("%d %d %d\n", args->oldstate, args->newstate, args->sport == 12987); }`
-	cmd := exec.Command("unshare", "--mount", "--propagation", "private", "sh", "-c",
-		"mount -t tracefs none /sys/kernel/tracing && exec bpftrace -e '"+program+"'")
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var said strings.Builder
-	cmd.Stderr = &said
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	lines := bufio.NewScanner(out)
-	for lines.Scan() && lines.Text() != "ready" {
-	}
-	if lines.Text() != "ready" {
-		cmd.Wait()
-		t.Skipf("bpftrace does not work here: %s", said.String())
-	}
-
-	names := []string{"", "ESTABLISHED", "SYN_SENT", "SYN_RECV", "FIN_WAIT1", "FIN_WAIT2", "TIME_WAIT", "CLOSE", "CLOSE_WAIT",
-		"LAST_ACK", "LISTEN", "CLOSING", "SYN_RECV"}
-	ours, theirs := map[string]int{}, map[string]int{}
-	for _, name := range []string{"listening", "reuseaddr", "reuseaddr-too-late", "client-closes-first", "one-host", "surviving-child"} {
-		for _, e := range states(t, run(t, strings.ReplaceAll(shipped(t, name), "programs:", "port: 12987\nprograms:")), true) {
-			s := *e.State
-			if s.To == "TIME_WAIT" {
-				s.To = "CLOSE"
-			}
-			if s.From != "TIME_WAIT" {
-				ours[fmt.Sprint(s.From, " -> ", s.To, " ", s.Local.Port() == port)]++
-			}
-		}
-	}
-	if err := cmd.Process.Signal(unix.SIGINT); err != nil {
-		t.Fatal(err)
-	}
-	for lines.Scan() {
-		var from, to, local int
-		if n, _ := fmt.Sscan(lines.Text(), &from, &to, &local); n != 3 || from == to {
-			continue
-		}
-		theirs[fmt.Sprint(names[from], " -> ", names[to], " ", local == 1)]++
-	}
-	cmd.Wait() // its exit after SIGINT is of no interest
-	sum := func(m map[string]int) (n int) {
-		for _, c := range m {
-			n += c
-		}
-		return n
-	}
-	t.Logf("%d transitions in the journals, %d by bpftrace", sum(ours), sum(theirs))
-	if diff := gocmp.Diff(theirs, ours); diff != "" || len(ours) == 0 {
-		t.Errorf("bpftrace and the journal differ:\n%s", diff)
 	}
 }
