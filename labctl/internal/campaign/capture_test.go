@@ -15,7 +15,6 @@ import (
 	"restartlab/labctl/internal/campaign"
 	"restartlab/labctl/internal/journal"
 	"restartlab/labctl/internal/report"
-	"restartlab/labctl/internal/scenario"
 )
 
 // fields are what is compared of a segment.
@@ -58,15 +57,6 @@ func line(s *journal.Segment) string {
 	}
 	return fmt.Sprintf("%s|%s|%d|%s|%s|%d|0x%04x|%d|%d|%d|%d", four[0], six[0], s.From.Port(), four[1], six[1], s.To.Port(),
 		bits, s.Seq, s.Ack, s.Window, s.Length)
-}
-
-func item(t testing.TB, text string) campaign.Item {
-	t.Helper()
-	s, err := scenario.Load("test.yaml", []byte(text), scenario.Settings{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return campaign.Item{Scenario: s, File: "test.yaml"}
 }
 
 // playInto plays one item into the folder and returns its events.
