@@ -7,6 +7,7 @@
 package campaign
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -86,13 +87,14 @@ func Run(ctx context.Context, items []Item, o Options, show Show) int {
 	feed := newFeed(show)
 	codes := make([]int, len(items))
 	names := folderNames(items)
+	ground := findGround(cmp.Or(o.Folder, Reports))
 	turn := make(chan struct{}, o.scenarios(items))
 	var runs sync.WaitGroup
 	for i, item := range items {
 		turn <- struct{}{}
 		runs.Go(func() {
 			defer func() { <-turn }()
-			codes[i] = one(ctx, i, item, o, names[i], feed)
+			codes[i] = one(ctx, i, item, o, names[i], ground, feed)
 		})
 	}
 	runs.Wait()
@@ -159,7 +161,7 @@ func worst(codes []int) int {
 }
 
 // one runs one item to its reports.
-func one(ctx context.Context, n int, item Item, o Options, name string, feed *feed) int {
+func one(ctx context.Context, n int, item Item, o Options, name string, ground ground, feed *feed) int {
 	if ctx.Err() != nil {
 		feed.done(n, nil, "", errors.New("not started: interrupted"))
 		return Interrupted
@@ -213,14 +215,15 @@ func one(ctx context.Context, n int, item Item, o Options, name string, feed *fe
 		d, err = Render(file, folder.path)
 	}
 	if err != nil {
-		feed.done(n, d, "", errors.Join(runErr, err))
+		feed.done(n, d, "", errors.Join(runErr, err, ground.give(folder)))
 		return Impossible
 	}
 	folder.newest()
+	given := ground.give(folder)
 	if runErr == nil && refused != "" {
 		runErr = sandbox.RefusedInside(refused)
 	}
-	feed.done(n, d, folder.path, runErr)
+	feed.done(n, d, folder.path, errors.Join(runErr, given))
 	switch verdict := d.Outcome(); {
 	case ctx.Err() != nil:
 		return Interrupted

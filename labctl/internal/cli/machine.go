@@ -73,9 +73,16 @@ func (a *app) version() *cobra.Command {
 	}
 }
 
+// built is the version that the linker was given, where the build itself cannot
+// know it: in an image, which is built without the repository's history.
+var built string
+
 // version is the module's version, or the commit that this program was built
 // from, as far as the build recorded it.
 func version() string {
+	if built != "" {
+		return built
+	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return "unknown"

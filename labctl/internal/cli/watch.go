@@ -3,6 +3,8 @@ package cli
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -34,7 +36,8 @@ columns of netstat -ant and one more with the kernel's timers: TIME_WAIT counts 
 The kernel is asked anew each time, and what has changed is marked. It needs no
 privilege. In a pipe a table is printed when something has changed.`,
 		Example: `  labctl watch                    # until Ctrl-C
-  labctl watch --port 12500 --once`,
+  labctl watch --port 12500 --once
+  labctl watch --once --port 12500 --state LISTEN   # a health check`,
 		Args: arguments(0, "only flags"),
 		RunE: func(*cobra.Command, []string) error {
 			if port < 0 || port > 65535 {
@@ -42,6 +45,9 @@ privilege. In a pipe a table is printed when something has changed.`,
 			}
 			if what.Every < shortestInterval {
 				return fmt.Errorf("--interval %s: at least %s", what.Every, shortestInterval)
+			}
+			if what.State = strings.ToUpper(what.State); what.State != "" && !slices.Contains(sockdiag.States(), what.State) {
+				return fmt.Errorf("--state %s: the states are %s", what.State, strings.Join(sockdiag.States(), ", "))
 			}
 			what.Port = uint16(port)
 			diag, err := sockdiag.Open()
@@ -59,6 +65,7 @@ privilege. In a pipe a table is printed when something has changed.`,
 	}
 	f := cmd.Flags()
 	f.IntVar(&port, "port", 0, "only sockets with this port, local or foreign")
+	f.StringVar(&what.State, "state", "", "only sockets in this `state`, such as LISTEN; with --once the exit code is 1 if there is none")
 	f.BoolVar(&once, "once", false, "print the table once and end")
 	f.DurationVar(&what.Every, "interval", 500*time.Millisecond, "from one reading to the next")
 	return cmd
@@ -79,6 +86,9 @@ func (a *app) table(t tables, what view.Watched) error {
 	}
 	if r.Err != nil {
 		return &exitError{campaign.Impossible, r.Err}
+	}
+	if what.State != "" && !what.Any(r) {
+		a.code = campaign.Failed
 	}
 	return nil
 }

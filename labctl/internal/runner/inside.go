@@ -86,14 +86,12 @@ func Main() int {
 		err = ownFilesystems()
 	}
 	if first.Examine {
-		if err := examine(out); err != nil {
+		if err := examine(out, err); err != nil {
 			fatal(err)
 		}
 		return 0
 	}
-	if err != nil {
-		in.note("%v", err)
-	}
+	in.refused = err
 	if err := netlab.OwnTables(); err != nil {
 		in.note("%v", err)
 	}
@@ -120,6 +118,7 @@ type inside struct {
 	clock   journal.Clock
 	journal *journal.Writer
 	joined  map[string]int // as in Control
+	refused error          // why there can be no lab here, as far as that is known
 	poller  *poller
 	crowd   *crowd
 	crews   crews
@@ -193,14 +192,14 @@ func defaultSignals() {
 // ownFilesystems gives the labs a /proc of their own, which shows the processes
 // of their PID namespace and, by /proc/sys/net, the settings of their hosts.
 // Mounts are made private first: under shared propagation the new /proc would
-// appear over the machine's own. Labs can do without; the error says what is
-// missing then.
+// appear over the machine's own. There is no lab without: the /proc of another PID
+// namespace knows no process of this one, and so no namespace either.
 func ownFilesystems() error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-		return fmt.Errorf("the lab's mounts could not be made private (%w): its programs see the machine's /proc, with the machine's process numbers", err)
+		return fmt.Errorf("make the lab's mounts private: %w", err)
 	}
 	if err := unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
-		return fmt.Errorf("the lab has no /proc of its own (%w): its programs see the machine's process numbers there", err)
+		return fmt.Errorf("mount a /proc of the lab's own: %w", err)
 	}
 	return nil
 }

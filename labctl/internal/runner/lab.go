@@ -77,7 +77,7 @@ func (in *inside) run(ctx context.Context, plan scenario.Lab) {
 		end.Verdict = journal.Error
 		end.Error = err.Error()
 		// Is it this lab, or any? An empty one tells.
-		end.Refused = l.network == nil && netlab.Probe() != nil
+		end.Refused = l.refused != nil || l.network == nil && netlab.Probe() != nil
 	}
 	t, end.Wall = l.clocks()
 	l.noteClockSet(end.Wall - t)
@@ -125,6 +125,9 @@ func (l *lab) up() error {
 
 // hosts makes the hosts, or takes those that were there before.
 func (l *lab) hosts() (network *netlab.Network, err error) {
+	if l.refused != nil {
+		return nil, l.refused
+	}
 	if l.joined != nil {
 		return netlab.Join(l.plan.Hosts, l.joined)
 	}

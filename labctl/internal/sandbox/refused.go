@@ -19,7 +19,7 @@ type Refused struct {
 
 func (r *Refused) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "labs are refused on this machine: %s", r.What)
+	fmt.Fprintf(&b, "labs are refused %s: %s", here().where(), r.What)
 	if r.Err != nil {
 		fmt.Fprintf(&b, ": %v", r.Err)
 	}
@@ -74,10 +74,18 @@ func Ways(err error) []string {
 	if v, ok := setting("user/max_user_namespaces"); ok && v == "0" {
 		add("no user namespace is allowed here: as root: sysctl user.max_user_namespaces=15000")
 	}
-	if os.Geteuid() != 0 {
+	s := here()
+	switch {
+	case s.container:
+		ways = append(ways, s.ways()...)
+	case os.Geteuid() != 0:
 		add("run labctl as root: sudo labctl run ...")
+	default:
+		add("root lacks capabilities here (%s), as in a container that labctl does not recognize: add cap_add: [NET_ADMIN, SYS_ADMIN] to its service", strings.Join(s.missing, ", "))
 	}
-	add("in a container, add the capabilities NET_ADMIN and SYS_ADMIN: docker run --cap-add NET_ADMIN --cap-add SYS_ADMIN --security-opt apparmor=unconfined ...")
+	if s.desktop {
+		add("this is the kernel of Docker Desktop, which is built without some things; a virtual machine with a usual Linux has them all")
+	}
 	return ways
 }
 
@@ -89,11 +97,6 @@ func setting(name string) (string, bool) {
 // privileged reports whether this process may make namespaces and links by
 // itself, without a user namespace (capabilities(7)).
 func privileged() bool {
-	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	var sets [2]unix.CapUserData
-	if unix.Capget(&header, &sets[0]) != nil {
-		return false
-	}
 	const need = 1<<unix.CAP_SYS_ADMIN | 1<<unix.CAP_NET_ADMIN
-	return sets[0].Effective&need == need
+	return capabilities()&need == need
 }

@@ -294,6 +294,9 @@ func (c *Conn) ask(q query) (answer, error) {
 var order = [...]string{"LISTEN", "BOUND", "CLOSE", "UNCONN", "SYN_SENT", "SYN_RECV", "ESTABLISHED",
 	"FIN_WAIT1", "FIN_WAIT2", "CLOSE_WAIT", "LAST_ACK", "CLOSING", "TIME_WAIT"}
 
+// States are the states that a table can show, in the order of its rows.
+func States() []string { return slices.Clone(order[:]) }
+
 func compare(a, b journal.Socket) int {
 	return cmp.Or(
 		cmp.Compare(slices.Index(order[:], a.State), slices.Index(order[:], b.State)),

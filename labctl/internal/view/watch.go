@@ -26,6 +26,7 @@ type Reading struct {
 type Watched struct {
 	Title string // whose table it is
 	Port  uint16 // local or foreign; 0 for every port
+	State string // empty for every state
 	Every time.Duration
 }
 
@@ -104,6 +105,7 @@ func (what Watched) pick(rows []journal.Socket) (picked []journal.Socket, resolv
 	docker := netip.AddrFrom4([4]byte{127, 0, 0, 11})
 	for _, r := range rows {
 		switch {
+		case what.State != "" && r.State != what.State:
 		case what.Port != 0 && r.Local.Port() != what.Port && r.Remote.Port() != what.Port:
 		case what.Port == 0 && r.State == "LISTEN" && r.Local.Addr() == docker:
 			resolver = true
@@ -112,6 +114,12 @@ func (what Watched) pick(rows []journal.Socket) (picked []journal.Socket, resolv
 		}
 	}
 	return picked, resolver
+}
+
+// Any reports whether a reading has a row of interest.
+func (what Watched) Any(r Reading) bool {
+	rows, _ := what.pick(r.Rows)
+	return len(rows) > 0
 }
 
 // merge takes over the rows of a reading, marks them by what was there before,
@@ -186,6 +194,9 @@ func (w *Watch) draw(r Reading, resolver bool) {
 	what := clean(w.what.Title)
 	if w.what.Port != 0 {
 		what += fmt.Sprintf("%sport %d", p.sym.dot, w.what.Port)
+	}
+	if w.what.State != "" {
+		what += p.sym.dot + w.what.State
 	}
 	head := p.wrap("", "  ", fmt.Sprintf("%s%s%s%severy %s", what, p.sym.dot, r.At.Format("15:04:05"), p.sym.dot, w.what.Every))
 	table := p.sockets(w.rows, signs)
