@@ -100,6 +100,7 @@ type actor struct {
 	shared bool
 	home   int // a shared actor's own network namespace
 	queue  []Command
+	packet [MaxMessage]byte
 
 	mu      sync.Mutex
 	sockets map[key]int // descriptors
@@ -152,8 +153,7 @@ func act(p *program, what *Actor) int {
 // next reads a packet: a command, or the word to go on. over says that the runner
 // has let go of the actor.
 func (a *actor) next() (c Command, goOn, over bool) {
-	buf := make([]byte, MaxMessage)
-	control := make([]byte, unix.CmsgSpace(4))
+	buf, control := a.packet[:], make([]byte, unix.CmsgSpace(4))
 	for {
 		n, oobn, _, _, err := unix.Recvmsg(a.lab.fd, buf, control, unix.MSG_CMSG_CLOEXEC)
 		switch {

@@ -133,12 +133,11 @@ func (in *inside) crew(uid int) (*crew, error) {
 		in.note("labs that only bind share a process for each user: it starts and exits in a lab's events when the lab begins and ceases to use it")
 	}
 	in.crews.byUID[uid] = c
-	return c, in.poller.watch(mine, c.read)
+	return c, in.poller.watch(mine, func() { c.read(in.poller.packet) })
 }
 
 // read takes what the process has said since, and hands it to whom it is for.
-func (c *crew) read() {
-	buf := make([]byte, agent.MaxMessage)
+func (c *crew) read(buf []byte) {
 	for {
 		n, _, err := unix.Recvfrom(c.channel, buf, 0)
 		switch {

@@ -282,10 +282,11 @@ func (h *holding) seen(state string) func() error {
 		var tableErr error
 		last := "not in the kernel's table"
 		err := l.await(l.ctx, h.deadline, func() (bool, time.Duration) {
-			var rows []journal.Socket
-			if rows, tableErr = l.diag[host].Table(0); tableErr != nil {
+			var t journal.Sockets
+			if t, tableErr = l.readTable(host, 0); tableErr != nil {
 				return true, 0
 			}
+			rows := t.Rows
 			i := slices.IndexFunc(rows, func(r journal.Socket) bool {
 				if state == "SYN_RECV" { // a request socket, which has a cookie of its own
 					return r.State == state && r.Local.Port() == h.local.Port()
@@ -299,13 +300,14 @@ func (h *holding) seen(state string) func() error {
 				return false, pace.next(usual)
 			}
 			if state == h.step.Hold {
-				l.emitTable(host, &journal.Sockets{Reason: "step", Rows: rows}, nil)
+				t.Reason = "step"
+				l.emitTable(host, &t, nil)
 			}
 			return true, 0
 		})
 		switch {
 		case tableErr != nil:
-			return fmt.Errorf("read the socket table of host %s: %w", host, tableErr)
+			return tableErr
 		case err == errDeadline:
 			return &unheld{journal.Observed{Failure: fmt.Sprintf("%s was not in %s within %s: %s", h.name, state, h.step.Within, last)}}
 		case err != nil:

@@ -8,6 +8,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"restartlab/labctl/internal/agent"
 )
 
 // poller watches the descriptors of every lab on one epoll, and reaps every
@@ -30,12 +32,15 @@ type poller struct {
 	early   map[int]unix.WaitStatus
 	late    []func()
 
+	packet []byte // room for a message of an agent; for handlers alone
+
 	mu       sync.Mutex
 	handlers map[int]func() // by descriptor, called when it can be read
 }
 
 func newPoller() (*poller, error) {
-	p := &poller{children: map[int]func(unix.WaitStatus){}, early: map[int]unix.WaitStatus{}, handlers: map[int]func(){}}
+	p := &poller{children: map[int]func(unix.WaitStatus){}, early: map[int]unix.WaitStatus{}, handlers: map[int]func(){},
+		packet: make([]byte, agent.MaxMessage)}
 	var err error
 	if p.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
 		return nil, fmt.Errorf("epoll_create1: %w", err)

@@ -252,7 +252,7 @@ func (p *process) event(e journal.Event) journal.Event {
 
 // readChannel takes what the agent has said since.
 func (p *process) readChannel() {
-	buf := make([]byte, agent.MaxMessage)
+	buf := p.lab.poller.packet
 	oob := make([]byte, unix.CmsgSpace(4))
 	for p.channel >= 0 {
 		n, oobn, _, _, err := unix.Recvmsg(p.channel, buf, oob, unix.MSG_CMSG_CLOEXEC)

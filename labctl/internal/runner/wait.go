@@ -122,24 +122,28 @@ func (w *watch) look() (done bool, again time.Duration) {
 			i.Gone(l.clock(), w.due.Cookie)
 		}
 	}
-	t, err := l.readTable(host, 0)
+	// Most looks find nothing new: what is journalled is read whole.
+	rows, err := l.diag[host].Glance(0)
 	if err != nil {
-		w.err = err
+		err = fmt.Errorf("read the socket table of host %s: %w", host, err)
+	}
+	var t journal.Sockets
+	if err == nil && w.judge(rows) {
+		if t, err = l.readTable(host, 0); err == nil {
+			rows = t.Rows
+			w.judge(rows)
+		}
+	}
+	if w.err = err; err != nil {
 		return true, 0
 	}
-	rows := t.Rows
-	states, queued := l.tally(rows)
-	if w.step.Socket != "" {
-		queued = l.queuedAt(w.step.Socket, rows)
-	}
-	w.seen = journal.Observed{States: states, Queued: &queued}
 	if len(w.step.Until.Check(&w.seen)) == 0 {
 		t.Reason = "step"
 		l.emitTable(host, &t, nil)
 		return true, 0
 	}
 	rows = slices.DeleteFunc(rows, func(r journal.Socket) bool { return r.Local.Port() != l.plan.Port })
-	if w.shown == nil || !maps.Equal(w.shown, states) {
+	if states := w.seen.States; w.shown == nil || !maps.Equal(w.shown, states) {
 		w.shown, w.pace = states, 0
 		t.Reason, t.Port, t.Rows = "wait", l.plan.Port, rows
 		l.emitTable(host, &t, nil)
@@ -156,6 +160,17 @@ func (w *watch) look() (done bool, again time.Duration) {
 		again = l.crowd.pace(lookUp)
 	}
 	return false, again
+}
+
+// judge takes a table for what is seen, and reports whether it is to be journalled: it
+// is not the one that was last, or what is waited for. mu is held.
+func (w *watch) judge(rows []journal.Socket) bool {
+	states, queued := w.lab.tally(rows)
+	if w.step.Socket != "" {
+		queued = w.lab.queuedAt(w.step.Socket, rows)
+	}
+	w.seen = journal.Observed{States: states, Queued: &queued}
+	return w.shown == nil || !maps.Equal(w.shown, states) || len(w.step.Until.Check(&w.seen)) == 0
 }
 
 // queuedAt is how many connections wait at the listeners of a name for a program to

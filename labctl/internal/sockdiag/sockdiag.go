@@ -134,11 +134,20 @@ func (c *Conn) Close() error { return unix.Close(c.fd) }
 // IPv4 and IPv6, in every state, listeners first. The kernel walks its tables
 // while they change, IPv4 before IPv6, so the rows need not all be of the same
 // instant. With an error the rows that were read are returned too.
-func (c *Conn) Table(port uint16) ([]journal.Socket, error) {
+func (c *Conn) Table(port uint16) ([]journal.Socket, error) { return c.table(port, allStates) }
+
+// Glance is Table without sockets that are bound and do nothing more. For those the
+// kernel walks all ports of the machine, whosever they are, which is most of the cost of
+// looking at a small table.
+func (c *Conn) Glance(port uint16) ([]journal.Socket, error) {
+	return c.table(port, allStates&^boundState)
+}
+
+func (c *Conn) table(port uint16, states uint32) ([]journal.Socket, error) {
 	var rows []journal.Socket
 	var errs []error
 	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
-		more, err := c.dump(query{family: family, flags: unix.NLM_F_DUMP, states: allStates,
+		more, err := c.dump(query{family: family, flags: unix.NLM_F_DUMP, states: states,
 			local: netip.AddrPortFrom(netip.Addr{}, port)})
 		rows = append(rows, more...)
 		errs = append(errs, err)
