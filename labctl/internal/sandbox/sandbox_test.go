@@ -22,7 +22,7 @@ import (
 	"restartlab/labctl/internal/scenario"
 )
 
-// killAt makes the test binary a labctl that runs the quick scenario and kills
+// killAt makes the test binary a labctl that runs a scenario and kills
 // itself with SIGKILL when it has seen the event of that number.
 const killAt = "SANDBOX_TEST_KILL_AT"
 
@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 	if at := os.Getenv(killAt); at != "" {
 		n, err := strconv.Atoi(at)
 		if err == nil {
-			err = runQuick(context.Background(), os.Args[1], func(e journal.Event) {
+			err = runInto(context.Background(), os.Args[1], os.Args[2], func(e journal.Event) {
 				if e.N == n {
 					unix.Kill(os.Getpid(), unix.SIGKILL)
 					select {} // until it arrives
@@ -74,8 +74,9 @@ func load(t testing.TB, text string) scenario.Plan {
 	return scenario.Plan{Labs: s.Labs}
 }
 
-func runQuick(ctx context.Context, file string, see func(journal.Event)) error {
-	s, err := scenario.Load("quick.yaml", []byte(quick), scenario.Settings{})
+// runInto plays the text and writes its journal into the file.
+func runInto(ctx context.Context, file, text string, see func(journal.Event)) error {
+	s, err := scenario.Load("test.yaml", []byte(text), scenario.Settings{})
 	if err != nil {
 		return err
 	}
@@ -141,9 +142,47 @@ func verdict(events []journal.Event) (v journal.Verdict, step string) {
 	return v, step
 }
 
+// calling has what a kill could leave behind of steps that call on sockets: rules of
+// nftables, held states, a forked child and a passed listener, on two hosts and, in the
+// other cell, on one with a process that labs share.
+const calling = `
+name: calling
+matrix:
+  axes: {state: [LISTEN, CLOSING]}
+programs:
+  giver: {host: server}
+  taker: {host: server}
+  heir:  {host: server}
+sockets:
+  old:      {host: server, address: 0.0.0.0}
+  new:      {host: server, address: 0.0.0.0}
+  listener: {program: giver, address: 0.0.0.0, port: 12501}
+steps:
+  - hold: {socket: old, state: $state}
+  - bind: new
+    expect: {result: EADDRINUSE}
+  - bind: listener
+    when: {state: CLOSING}
+  - listen: listener
+    when: {state: CLOSING}
+  - inherit: {socket: listener, to: heir, as: kept}
+    when: {state: CLOSING}
+  - pass: {socket: listener, to: taker, as: passed}
+    when: {state: CLOSING}
+  - stop: giver
+    when: {state: CLOSING}
+  - close: new
+`
+
 // TestKill kills labctl after each event of a run, and ten times before the
 // first that the lab itself writes, and looks for anything left.
 func TestKill(t *testing.T) {
+	t.Run("programs", func(t *testing.T) { killAll(t, quick, 1) })
+	t.Run("sockets", func(t *testing.T) { killAll(t, calling, 3) })
+}
+
+// killAll does so with the scenario, after each so many events.
+func killAll(t *testing.T, text string, each int) {
 	need(t)
 	// What the killed labctl leaves becomes a child of this process, so that
 	// waiting for children is waiting for all of it.
@@ -152,7 +191,7 @@ func TestKill(t *testing.T) {
 	}
 	defer unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
 
-	whole := len(run(t, quick))
+	whole := len(run(t, text))
 	if whole < 40 {
 		t.Fatalf("the scenario has only %d events", whole)
 	}
@@ -160,7 +199,7 @@ func TestKill(t *testing.T) {
 	kill := func(at int) {
 		temp := t.TempDir()
 		file := filepath.Join(t.TempDir(), "journal.jsonl")
-		cmd := exec.Command("/proc/self/exe", file)
+		cmd := exec.Command("/proc/self/exe", file, text)
 		cmd.Env = append(os.Environ(), killAt+"="+strconv.Itoa(at), "TMPDIR="+temp)
 		out, err := cmd.CombinedOutput()
 		if exit := (*exec.ExitError)(nil); !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != unix.SIGKILL {
@@ -191,6 +230,9 @@ func TestKill(t *testing.T) {
 		if err != nil || len(events) < at {
 			t.Fatalf("killed at event %d: the journal has %d events: %v", at, len(events), err)
 		}
+		if len(load(t, text).Labs) > 1 {
+			return // a study's report is campaign's to test
+		}
 		r, err := report.Build(events)
 		if err != nil {
 			t.Fatal(err)
@@ -202,7 +244,7 @@ func TestKill(t *testing.T) {
 	for range 10 {
 		kill(1) // the header: written before the lab is heard of
 	}
-	for at := 2; at < whole-8; at++ { // before the lab's end, in whatever order programs print
+	for at := 2; at < whole-8; at += each { // before the lab's end, in whatever order programs print
 		kill(at)
 	}
 }
