@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -140,8 +141,8 @@ func (t *table) user(uid uint32) string {
 
 var (
 	// containerID is a number as container engines give it.
-	containerID = regexp.MustCompile(`^(?:([a-z-]+)-)?([0-9a-f]{64})(?:\.scope)?$`)
-	lxc         = regexp.MustCompile(`^lxc(?:\.payload)?[./](.+)$`)
+	containerID = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^(?:([a-z-]+)-)?([0-9a-f]{64})(?:\.scope)?$`) })
+	lxc         = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^lxc(?:\.payload)?[./](.+)$`) })
 )
 
 // group reads /proc/PID/cgroup: the systemd unit, and the container. Of cgroups
@@ -160,7 +161,7 @@ func group(text string) (unit, manager, engine, container string) {
 	}
 	parts := strings.Split(strings.Trim(path, "/"), "/")
 	for i, part := range parts {
-		if m := containerID.FindStringSubmatch(part); m != nil {
+		if m := containerID().FindStringSubmatch(part); m != nil {
 			container, engine = m[2], m[1]
 			if engine == "" && i > 0 {
 				engine = parts[i-1]
@@ -174,7 +175,7 @@ func group(text string) (unit, manager, engine, container string) {
 				engine = "container"
 			}
 		}
-		if m := lxc.FindStringSubmatch(strings.Join(parts[i:min(i+2, len(parts))], "/")); m != nil && container == "" {
+		if m := lxc().FindStringSubmatch(strings.Join(parts[i:min(i+2, len(parts))], "/")); m != nil && container == "" {
 			container, _, _ = strings.Cut(m[1], "/")
 			engine = "lxc"
 		}

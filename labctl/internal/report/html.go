@@ -9,6 +9,7 @@ import (
 	"io"
 	"regexp"
 	"strings"
+	"sync"
 	"unicode"
 	"unicode/utf8"
 
@@ -348,7 +349,7 @@ func stateClass(state string) string {
 }
 
 // markup is what of Markdown a lesson uses: `code` and *emphasis*.
-var markup = regexp.MustCompile("`[^`]+`|\\*[^*\\s][^*]*\\*")
+var markup = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile("`[^`]+`|\\*[^*\\s][^*]*\\*") })
 
 // paragraphs cuts a lesson at its blank lines, and each paragraph at its
 // markup.
@@ -362,7 +363,7 @@ func paragraphs(text string) [][]span {
 		p = unwrap(p)
 		var spans []span
 		end := 0
-		for _, m := range markup.FindAllStringIndex(p, -1) {
+		for _, m := range markup().FindAllStringIndex(p, -1) {
 			spans = append(spans, span{Text: clean(p[end:m[0]])},
 				span{Code: p[m[0]] == '`', Em: p[m[0]] == '*', Text: clean(p[m[0]+1 : m[1]-1])})
 			end = m[1]

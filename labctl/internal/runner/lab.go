@@ -445,7 +445,7 @@ func (l *lab) holders(host string, n int, refused journal.Event) map[string]int 
 	var err error
 	if l.datagrams(refused.Syscall.Of) {
 		t.UDP, t.Port = true, port
-		t.Rows, err = l.diag[host].Datagrams(port)
+		t.Rows, err = l.diag[host].UDP(port)
 	} else if t, err = l.readTable(host, port); err == nil {
 		l.addBindings(host, t.Rows)
 	}

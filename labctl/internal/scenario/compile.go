@@ -70,7 +70,7 @@ func (c *compiler) set() {
 
 // declare checks a name that the user gave to something.
 func (c *compiler) declare(name string, at *yaml.Node) bool {
-	if !namePatternCompiled.MatchString(name) {
+	if !namePatternCompiled().MatchString(name) {
 		c.add(at, "%s is not a name: %s", shortly(name), nameRule)
 		return false
 	}

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"regexp"
 	"strings"
+	"sync"
 )
 
 // The hosts and addresses of a file that declares none: those of the article,
@@ -147,7 +148,7 @@ func prefixTexts(h Host) string {
 
 // sysctlName is the name of a setting that a network namespace may have of its
 // own. All others belong to the machine, which a lab never changes.
-var sysctlName = regexp.MustCompile(`^net(\.[A-Za-z0-9_-]+)+$`)
+var sysctlName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^net(\.[A-Za-z0-9_-]+)+$`) })
 
 func (c *compiler) sysctls(f *dict[scalar]) (values []Sysctl) {
 	if f == nil {
@@ -157,7 +158,7 @@ func (c *compiler) sysctls(f *dict[scalar]) (values []Sysctl) {
 		switch {
 		case !strings.HasPrefix(e.Key, "net."):
 			c.wrong(f, e.at, "%s is not a setting of one host: those begin with net. and are written with dots, such as net.ipv4.tcp_fin_timeout", shortly(e.Key))
-		case !sysctlName.MatchString(e.Key):
+		case !sysctlName().MatchString(e.Key):
 			c.wrong(f, e.at, "%s is not the name of a kernel setting, such as net.ipv4.tcp_fin_timeout", shortly(e.Key))
 		case e.Value.bad:
 		case e.Value.node.ShortTag() == "!!bool":

@@ -183,7 +183,7 @@ func (m *matrix) readAxes(d *decoder, n *yaml.Node) {
 	}
 	for _, e := range axes.Entries {
 		switch {
-		case !namePatternCompiled.MatchString(e.Key):
+		case !namePatternCompiled().MatchString(e.Key):
 			d.add(e.at, "%s is not a name: %s", shortly(e.Key), nameRule)
 		case e.Key == "port":
 			d.add(e.at, "port is what --set port=N changes; an axis needs another name")

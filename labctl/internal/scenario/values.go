@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"go.yaml.in/yaml/v4"
@@ -126,7 +127,7 @@ type name struct {
 // ids made of several words stay apart.
 const namePattern = "^[a-z][a-z0-9-]*$"
 
-var namePatternCompiled = regexp.MustCompile(namePattern)
+var namePatternCompiled = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(namePattern) })
 
 const nameRule = "a name has small letters, digits and hyphens, and begins with a letter"
 
@@ -134,7 +135,7 @@ func (s *name) decode(d *decoder, n *yaml.Node, _ rules) {
 	switch {
 	case n.Kind != yaml.ScalarNode || n.Tag == "!!null":
 		d.wrong(s, n, "expected a name, found %s", found(n))
-	case !namePatternCompiled.MatchString(n.Value):
+	case !namePatternCompiled().MatchString(n.Value):
 		d.wrong(s, n, "%s is not a name: %s", shortly(n.Value), nameRule)
 	}
 	s.V = n.Value
@@ -218,7 +219,7 @@ const maxDuration = 24 * time.Hour
 // sign.
 const durationPattern = `^([0-9]+(\.[0-9]+)?(h|m|s|ms|us|µs|ns))+$`
 
-var durationPatternCompiled = regexp.MustCompile(durationPattern)
+var durationPatternCompiled = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(durationPattern) })
 
 func (t *duration) decode(d *decoder, n *yaml.Node, _ rules) {
 	text := n.Value
@@ -226,8 +227,8 @@ func (t *duration) decode(d *decoder, n *yaml.Node, _ rules) {
 	case n.Kind != yaml.ScalarNode || n.Tag == "!!null" || n.Tag == "!!bool":
 		d.wrong(t, n, "expected a duration such as 70s, found %s", found(n))
 		return
-	case durationPatternCompiled.MatchString(text):
-	case durationPatternCompiled.MatchString(text + "s"):
+	case durationPatternCompiled().MatchString(text):
+	case durationPatternCompiled().MatchString(text + "s"):
 		d.wrong(t, n, "a duration needs a unit: %ss?", text)
 		return
 	default:

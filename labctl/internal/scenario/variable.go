@@ -15,7 +15,7 @@ func variable(n *yaml.Node) (axis string, ok bool) {
 		return "", false
 	}
 	axis = n.Value[1:]
-	return axis, namePatternCompiled.MatchString(axis)
+	return axis, namePatternCompiled().MatchString(axis)
 }
 
 // variableWithin reports whether a variable stands in the tree, as deep as depth.

@@ -15,6 +15,8 @@ const (
 	headerLen  = unix.SizeofNlMsghdr // 16
 	requestLen = 56                  // struct inet_diag_req_v2
 	byFamily   = 20                  // SOCK_DIAG_BY_FAMILY
+	olderLen   = 60                  // struct inet_diag_req
+	allTCP     = 18                  // TCPDIAG_GETSOCK
 
 	allStates  = 1<<(stateBoundQuery+1) - 1
 	boundState = 1 << stateBoundQuery
@@ -22,10 +24,9 @@ const (
 
 // query is one question to the kernel.
 type query struct {
-	family        uint8
+	family        uint8 // AF_UNSPEC: IPv4 and IPv6, for a dump of TCP
 	udp           bool
 	flags         uint16 // NLM_F_DUMP for all that fit, 0 for exactly one
-	datagrams     bool   // UDP; else TCP
 	states        uint32 // by state number; matters to dumps alone
 	local, remote netip.AddrPort
 }
@@ -34,6 +35,9 @@ type query struct {
 // asked for; the few that a socket has anyway suffice. The cookie is left open
 // (INET_DIAG_NOCOOKIE).
 func (q query) encode(seq uint32) []byte {
+	if q.family == unix.AF_UNSPEC {
+		return q.encodeAll(seq)
+	}
 	b := make([]byte, headerLen+requestLen)
 	binary.NativeEndian.PutUint32(b, uint32(len(b)))
 	binary.NativeEndian.PutUint16(b[4:], byFamily)
@@ -42,9 +46,6 @@ func (q query) encode(seq uint32) []byte {
 	r := b[headerLen:]
 	r[0] = q.family
 	r[1] = unix.IPPROTO_TCP
-	if q.datagrams {
-		r[1] = unix.IPPROTO_UDP
-	}
 	if q.udp {
 		r[1] = unix.IPPROTO_UDP
 	}
@@ -54,6 +55,22 @@ func (q query) encode(seq uint32) []byte {
 	copy(r[12:28], q.local.Addr().AsSlice())
 	copy(r[28:44], q.remote.Addr().AsSlice())
 	binary.NativeEndian.PutUint64(r[48:], ^uint64(0))
+	return b
+}
+
+// encodeAll writes the older message, with an inet_diag_req: the kernel answers that
+// with IPv4 and IPv6 from one walk through its tables (inet_diag_dump_compat).
+func (q query) encodeAll(seq uint32) []byte {
+	b := make([]byte, headerLen+olderLen)
+	binary.NativeEndian.PutUint32(b, uint32(len(b)))
+	binary.NativeEndian.PutUint16(b[4:], allTCP)
+	binary.NativeEndian.PutUint16(b[6:], unix.NLM_F_REQUEST|q.flags)
+	binary.NativeEndian.PutUint32(b[8:], seq)
+	r := b[headerLen:]
+	binary.BigEndian.PutUint16(r[4:], q.local.Port())
+	binary.BigEndian.PutUint16(r[6:], q.remote.Port())
+	binary.NativeEndian.PutUint64(r[44:], ^uint64(0))
+	binary.NativeEndian.PutUint32(r[52:], q.states)
 	return b
 }
 
@@ -106,7 +123,7 @@ func (a *answer) add(b []byte) (done bool) {
 				}
 			}
 			return true
-		case byFamily:
+		case byFamily, allTCP:
 			s, err := Decode(body)
 			if err != nil {
 				a.fail(err)

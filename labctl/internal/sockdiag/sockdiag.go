@@ -132,7 +132,7 @@ func (c *Conn) Close() error { return unix.Close(c.fd) }
 
 // Table is every TCP socket with this local port, or every one for port 0:
 // IPv4 and IPv6, in every state, listeners first. The kernel walks its tables
-// while they change, IPv4 before IPv6, so the rows need not all be of the same
+// while they change, so the rows need not all be of the same
 // instant. With an error the rows that were read are returned too.
 func (c *Conn) Table(port uint16) ([]journal.Socket, error) { return c.table(port, allStates) }
 
@@ -144,16 +144,10 @@ func (c *Conn) Glance(port uint16) ([]journal.Socket, error) {
 }
 
 func (c *Conn) table(port uint16, states uint32) ([]journal.Socket, error) {
-	var rows []journal.Socket
-	var errs []error
-	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
-		more, err := c.dump(query{family: family, flags: unix.NLM_F_DUMP, states: states,
-			local: netip.AddrPortFrom(netip.Addr{}, port)})
-		rows = append(rows, more...)
-		errs = append(errs, err)
-	}
+	rows, err := c.dump(query{family: unix.AF_UNSPEC, flags: unix.NLM_F_DUMP, states: states,
+		local: netip.AddrPortFrom(netip.Addr{}, port)})
 	slices.SortStableFunc(rows, compare)
-	return rows, errors.Join(errs...)
+	return rows, err
 }
 
 // UDP is Table for UDP sockets. A socket that is not connected is in the state
@@ -166,27 +160,6 @@ func (c *Conn) UDP(port uint16) ([]journal.Socket, error) {
 			local: netip.AddrPortFrom(netip.Addr{}, port)})
 		for _, r := range more {
 			r.Family = "udp" + strings.TrimPrefix(r.Family, "tcp")
-			if r.State != "ESTABLISHED" {
-				r.State = "UNCONN"
-			}
-			rows = append(rows, r)
-		}
-		errs = append(errs, err)
-	}
-	slices.SortStableFunc(rows, compare)
-	return rows, errors.Join(errs...)
-}
-
-// Datagrams is every UDP socket with this local port, or every one for port 0. One
-// that is not connected is in the state UNCONN, as ss(8) has it.
-func (c *Conn) Datagrams(port uint16) ([]journal.Socket, error) {
-	var rows []journal.Socket
-	var errs []error
-	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
-		more, err := c.dump(query{family: family, flags: unix.NLM_F_DUMP, datagrams: true, states: allStates,
-			local: netip.AddrPortFrom(netip.Addr{}, port)})
-		for _, r := range more {
-			r.Family = strings.Replace(r.Family, "tcp", "udp", 1)
 			if r.State != "ESTABLISHED" {
 				r.State = "UNCONN"
 			}
@@ -234,12 +207,15 @@ func same(a, b netip.AddrPort) bool {
 // dump asks for a table and asks again while the kernel says that it changed
 // underneath.
 func (c *Conn) dump(q query) ([]journal.Socket, error) {
-	table, module := "IPv4 TCP", "tcp_diag"
-	if q.family == unix.AF_INET6 {
-		table = "IPv6 TCP"
-	}
+	table, module := "TCP", "tcp_diag"
 	if q.udp {
-		table, module = strings.Replace(table, "TCP", "UDP", 1), "udp_diag"
+		table, module = "UDP", "udp_diag"
+	}
+	switch q.family {
+	case unix.AF_INET:
+		table = "IPv4 " + table
+	case unix.AF_INET6:
+		table = "IPv6 " + table
 	}
 	for try := 1; ; try++ {
 		a, err := c.ask(q)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"sync"
 	"time"
 	"unicode"
 
@@ -81,7 +82,9 @@ func (p page) text(t journal.Text) string {
 
 // escapes matches the escape sequences of ECMA-48: CSI, terminated OSC and
 // other strings, and the two-character ones.
-var escapes = regexp.MustCompile(`\x1b\[[0-?]*[ -/]*[@-~]|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[ -/]*[0-~]`)
+var escapes = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`\x1b\[[0-?]*[ -/]*[@-~]|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[ -/]*[0-~]`)
+})
 
 // clean makes text of any origin safe to print on one line: no escape
 // sequence, no control character, nothing that turns the direction of what
@@ -94,7 +97,7 @@ func clean(s string) string {
 	if plain {
 		return s
 	}
-	s = escapes.ReplaceAllString(strings.ToValidUTF8(s, "\uFFFD"), "")
+	s = escapes().ReplaceAllString(strings.ToValidUTF8(s, "\uFFFD"), "")
 	s = strings.NewReplacer("\t", "    ", "\r\n", " ", "\n", " ").Replace(s)
 	return strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) || unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp) {

@@ -126,7 +126,7 @@ func TestColourOnlyColours(t *testing.T) {
 		if coloured == plain {
 			t.Errorf("%s: no colour", name)
 		}
-		if d := cmp.Diff(plain, trimLines(escapes.ReplaceAllString(coloured, ""))); d != "" {
+		if d := cmp.Diff(plain, trimLines(escapes().ReplaceAllString(coloured, ""))); d != "" {
 			t.Errorf("%s: colour moves text:\n%s", name, d)
 		}
 	}
