@@ -12,12 +12,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"sync"
 	"time"
 
 	"restartlab/labctl/internal/journal"
+	"restartlab/labctl/internal/live"
 	"restartlab/labctl/internal/report"
 	"restartlab/labctl/internal/sandbox"
 	"restartlab/labctl/internal/scenario"
@@ -73,6 +76,9 @@ type Options struct {
 	Author string // who hands the report in
 	// Join, if not nil, is what the hosts of the only item are.
 	Join *sandbox.Join
+	// Live keeps the only item's hosts up without playing its steps, until ctx ends
+	// or somebody says so by the control socket in the report folder.
+	Live bool
 	// Next, if not nil, holds the only item's lab before each step until one
 	// comes.
 	Next <-chan struct{}
@@ -181,6 +187,18 @@ func one(ctx context.Context, n int, item Item, o Options, name string, ground g
 	header := journal.Header{Version: journal.Version, Labctl: o.Labctl, Author: o.Author, Started: now.Format(time.RFC3339Nano),
 		Machine: machine(), Scenario: journal.Scenario{Name: item.Name, File: item.File, Digest: item.Digest,
 			Text: item.Text, Title: item.Title, Lesson: item.Lesson, Set: item.Settings.Set, Axes: item.Axes, Command: item.Settings.Command, Joined: o.Join.PIDs()}}
+	with := sandbox.With{Join: o.Join, Next: o.Next}
+	labs := o.labs(item)
+	if o.Live {
+		if with.Door, err = live.MakeDoor(folder.path); err != nil {
+			feed.done(n, nil, "", err)
+			return Impossible
+		}
+		defer os.Remove(filepath.Join(folder.path, live.SocketName))
+		defer with.Door.Close()
+		header.Scenario.Live = true
+		labs = unplayed(labs)
+	}
 	began := false // the journal has a header
 	var last journal.Event
 	var refused string // what the machine refused to a lab
@@ -193,10 +211,10 @@ func one(ctx context.Context, n int, item Item, o Options, name string, ground g
 		feed.event(n, e)
 	}
 	var runErr error
-	if plan := (scenario.Plan{Labs: o.labs(item), Jobs: o.Jobs}); item.Guest != nil {
+	if plan := (scenario.Plan{Labs: labs, Jobs: o.Jobs}); item.Guest != nil {
 		runErr = sandbox.RunIn(ctx, item.Guest, plan, header, file, see)
 	} else {
-		runErr = sandbox.RunWith(ctx, sandbox.With{Join: o.Join, Next: o.Next}, plan, header, file, see)
+		runErr = sandbox.RunWith(ctx, with, plan, header, file, see)
 	}
 	if runErr != nil && !began {
 		folder.discard() // there never was a lab, and nothing to report
@@ -225,7 +243,7 @@ func one(ctx context.Context, n int, item Item, o Options, name string, ground g
 	}
 	feed.done(n, d, folder.path, errors.Join(runErr, given))
 	switch verdict := d.Outcome(); {
-	case ctx.Err() != nil:
+	case ctx.Err() != nil && !o.Live: // that is how such a lab ends
 		return Interrupted
 	case runErr != nil:
 		return Impossible
@@ -235,6 +253,15 @@ func one(ctx context.Context, n int, item Item, o Options, name string, ground g
 		return Impossible
 	}
 	return OK
+}
+
+// unplayed are the labs without their steps.
+func unplayed(labs []scenario.Lab) []scenario.Lab {
+	labs = slices.Clone(labs)
+	for i := range labs {
+		labs[i].Steps = nil
+	}
+	return labs
 }
 
 // writePredictions adds what the reader said to the journal, behind its last

@@ -117,7 +117,8 @@ scenario, 3 the lab could not be set up here, 130 interrupted.`,
 		return fmt.Errorf("%s; see %s --help", said, cmd.CommandPath())
 	})
 	root.AddCommand(a.run(), a.validate(), a.list(), a.explain(), a.report(), a.diff(), a.rerun(),
-		a.kernels(), a.server(), a.client(), a.why(), a.watch(), a.doctor(), a.schema(), a.version())
+		a.kernels(), a.server(), a.client(), a.why(), a.up(), a.exec(), a.down(), a.status(),
+		a.watch(), a.doctor(), a.schema(), a.version())
 	return root
 }
 

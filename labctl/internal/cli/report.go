@@ -148,6 +148,9 @@ and writes a new report. It needs no file but the journal.`,
 				return fmt.Errorf("%s: %w", f.Name(), err)
 			}
 			s := events[0].Header.Scenario
+			if s.Live {
+				return fmt.Errorf("%s: of a lab that programs were started in by hand: there are no steps to repeat; labctl up builds such a lab", f.Name())
+			}
 			if len(s.Joined) > 0 {
 				return fmt.Errorf("%s: its hosts were there before the run (--join), and other processes have their numbers now: name them in a new labctl run --join", f.Name())
 			}

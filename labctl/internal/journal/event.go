@@ -113,6 +113,9 @@ type Scenario struct {
 	// Joined are the hosts that were there before the run (--join): the
 	// processes whose network namespaces they are, by host.
 	Joined map[string]int `json:"joined,omitempty"`
+	// Live says that the lab played no steps: it stayed up, and programs were
+	// started in it by hand (labctl up).
+	Live bool `json:"live,omitempty"`
 }
 
 // Axis is one axis of a matrix: its name and the names of its values.
@@ -379,7 +382,7 @@ type SocketFacts struct {
 type Sockets struct {
 	// Reason says why the table was read: "step" at a step's end, "refused"
 	// right after a bind or listen that failed, "wait" while waiting, "held"
-	// while the lab waits for its reader.
+	// while the lab waits for its reader, "live" in a lab that stays.
 	Reason string `json:"reason"`
 	// After is the number of the event that the table was read for: the
 	// refused system call. 0 otherwise.

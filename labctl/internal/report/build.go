@@ -46,7 +46,7 @@ func newReport(h *journal.Header) *Report {
 	s, m := h.Scenario, h.Machine
 	return &Report{
 		Schema: SchemaVersion, Author: h.Author, Verdict: journal.Incomplete,
-		Scenario: Scenario{Name: s.Name, File: s.File, Digest: s.Digest, Title: s.Title, Lesson: s.Lesson, Set: s.Set, Command: s.Command, Joined: s.Joined},
+		Scenario: Scenario{Name: s.Name, File: s.File, Digest: s.Digest, Title: s.Title, Lesson: s.Lesson, Set: s.Set, Command: s.Command, Joined: s.Joined, Live: s.Live},
 		Environment: Environment{Kernel: m.Kernel, KernelBuild: m.KernelBuild, Arch: m.Arch, HZ: m.HZ, CPUs: m.CPUs, OS: m.OS,
 			Labctl: h.Labctl, Rootless: h.Rootless, Started: h.Started, Sysctls: map[string]map[string]string{}, Hosts: []Host{}},
 		Steps: []Step{}, Binds: []Bind{}, Sockets: []Table{}, Processes: []Process{}, Events: []Event{}, Notes: []Note{},

@@ -78,6 +78,9 @@ type Scenario struct {
 	// Joined are the hosts that were there before the run, as --join said:
 	// the processes whose network namespaces they are, by host.
 	Joined map[string]int `json:"joined,omitempty"`
+	// Live says that the lab played no steps: it stayed up, and programs were
+	// started in it by hand.
+	Live bool `json:"live,omitempty"`
 }
 
 // Environment is what the run depended on.
@@ -224,8 +227,8 @@ type Table struct {
 	Step int    `json:"step,omitempty"`
 	Host string `json:"host"`
 	// Reason is "step" (at the step's end), "refused" (right after a refused
-	// bind or listen), "wait" (while waiting) or "held" (while the lab waited
-	// for its reader).
+	// bind or listen), "wait" (while waiting), "held" (while the lab waited for
+	// its reader) or "live" (it changed in a lab that stays).
 	Reason string `json:"reason"`
 	// After is the event of the refused call.
 	After int `json:"after,omitempty"`

@@ -99,6 +99,8 @@ func (r *Report) outcome() string {
 		}
 	}
 	switch bad := r.decisive(); {
+	case r.Verdict == journal.Pass && r.Scenario.Live:
+		return fmt.Sprintf("a lab to type in, up for %s: %s started by hand", journal.Duration(r.Duration), count(len(r.Processes), "program"))
 	case r.Verdict == journal.Pass:
 		return fmt.Sprintf("every expectation held: %s in %s", count(done, "step"), journal.Duration(r.Duration))
 	case r.Verdict == journal.Incomplete:
@@ -380,6 +382,12 @@ func (t Table) caption() string {
 func (r *Report) again() string {
 	s := r.Scenario
 	words := []string{"labctl", "run", s.File}
+	if s.Live {
+		words[1] = "up"
+		if strings.HasSuffix(s.File, " (built in)") {
+			words = words[:2]
+		}
+	}
 	if name, ok := strings.CutSuffix(s.File, " (shipped)"); ok {
 		words[2] = name
 	}

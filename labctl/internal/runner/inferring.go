@@ -69,7 +69,9 @@ func (l *lab) hear(host string) {
 		l.emit(journal.Event{Kind: journal.KindNote, Host: host, Note: &journal.Note{Text: fmt.Sprintf(
 			"on host %s %v: what they would have told is seen in the next table, or not at all", host, err)}})
 	}
-	l.notify()
+	if len(gone) > 0 || err != nil {
+		l.notify()
+	}
 }
 
 // inferStates journals every state change that can be worked out by now. Where

@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"net"
 	"os"
 	"os/signal"
 	"strconv"
@@ -49,6 +50,9 @@ type Control struct {
 	// paced plan take the same ones: it has one.
 	Paced bool `json:"paced,omitempty"`
 	Next  bool `json:"next,omitempty"` // let the next step begin
+	// Door, beside a plan of one lab, is the descriptor of a control socket:
+	// the lab plays no steps, and stays until it is told to end.
+	Door int `json:"door,omitempty"`
 	// Examine, in place of a plan, asks what this machine can do: JSON lines
 	// of Finding come out in place of a journal.
 	Examine bool `json:"examine,omitempty"`
@@ -71,17 +75,23 @@ func Main() int {
 	go obey(control, cancel, next)
 
 	out := os.NewFile(JournalFD, "journal")
+	var err error
 	in := &inside{
 		clock:   journal.Since(start),
 		epoch:   start,
 		joined:  first.Joined,
 		journal: journal.NewWriter(out, 2),
 	}
+	if first.Door != 0 {
+		if in.door, err = openDoor(first.Door); err != nil {
+			fatal(err)
+		}
+		in.end = cancel
+	}
 	if first.Paced {
 		in.next = next
 	}
 	defaultSignals()
-	var err error
 	if os.Getpid() == 1 {
 		err = ownFilesystems()
 	}
@@ -122,7 +132,9 @@ type inside struct {
 	poller  *poller
 	crowd   *crowd
 	crews   crews
-	next    chan struct{} // one for each step that may begin; nil: all may
+	next    chan struct{}     // one for each step that may begin; nil: all may
+	door    *net.UnixListener // of a lab that stays, nil for one that plays steps
+	end     func()            // ends it
 	// observer reads the captures of all labs.
 	observer *capture.Observer
 	layer    scenario.Layer

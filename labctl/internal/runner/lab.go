@@ -28,6 +28,7 @@ type lab struct {
 	plan    scenario.Lab
 	network *netlab.Network
 	zero    int64          // CLOCK_REALTIME at the journal's T of 0, as of the lab's begin
+	born    int64          // T of the lab's begin
 	taps    []*capture.Tap // of the hosts whose segments are recorded
 
 	mu        sync.Mutex
@@ -45,6 +46,8 @@ type lab struct {
 	tabled    map[string]bool     // hosts whose table of this step is journalled
 	began     map[string]int64    // when each step began, by id
 	spans     []span              // the steps that began, in order
+	closing   bool                // no program is started any more
+	visits    sync.WaitGroup      // of those who started one by hand
 }
 
 // run builds the lab, plays it and takes it down. All that it has to say it
@@ -52,7 +55,7 @@ type lab struct {
 func (in *inside) run(ctx context.Context, plan scenario.Lab) {
 	l := &lab{inside: in, ctx: ctx, plan: plan, wake: make(chan struct{}, 1),
 		diag: map[string]*sockdiag.Conn{}, traces: map[string]*trace.Host{}, began: map[string]int64{}, open: map[string]*process{}, cookies: map[string]uint64{}, inferred: map[string]*inference{}}
-	if in.joined == nil {
+	if in.joined == nil && in.door == nil {
 		var host scenario.Host
 		if host, l.binds = onlyBinds(&l.plan); l.binds {
 			l.plan.Hosts = []scenario.Host{host}
@@ -61,12 +64,16 @@ func (in *inside) run(ctx context.Context, plan scenario.Lab) {
 	l.work()
 	defer l.rest()
 	t, wall := l.clocks()
-	l.zero = wall - t
+	l.zero, l.born = wall-t, t
 	l.record(journal.Event{T: t, Kind: journal.KindLab,
 		LabInfo: &journal.Lab{Phase: journal.PhaseBegin, Wall: wall, Port: plan.Port, Steps: len(plan.Steps), Plan: planned(plan.Steps), Cell: plan.Cell, Run: plan.Run}})
 	end := journal.Lab{Phase: journal.PhaseEnd, Verdict: journal.Error}
 	err := l.up()
-	if err == nil {
+	switch {
+	case err != nil:
+	case l.door != nil:
+		end.Verdict, err = l.stay()
+	default:
 		end.Verdict, err = l.play()
 	}
 	err = errors.Join(err, l.down())
@@ -289,6 +296,7 @@ func (l *lab) down() error {
 	l.ctx = context.Background() // cancelled or not, this is done
 	err := l.part(l.clock() + int64(grace))
 	l.mu.Lock()
+	l.closing = true
 	running := 0
 	for _, p := range l.processes {
 		if !p.exited {
@@ -310,6 +318,7 @@ func (l *lab) down() error {
 			err = errors.Join(err, fmt.Errorf("end the lab's programs: killed, but not gone after %s", grace))
 		}
 	}
+	l.visits.Wait() // of programs started by hand: their exits are told
 	err = errors.Join(err, l.inferLast())
 	l.endCapture()
 	l.mu.Lock()

@@ -60,7 +60,13 @@ func (p *process) read(o *output, buf []byte) int {
 		o.fd = -1
 		return 0
 	}
-	o.pending = append(o.pending, buf[:n]...)
+	p.take(o, buf[:n])
+	return n
+}
+
+// take cuts what the process has printed into lines. mu is held.
+func (p *process) take(o *output, data []byte) {
+	o.pending = append(o.pending, data...)
 	for {
 		if i := bytes.IndexByte(o.pending, '\n'); i >= 0 && i <= longest {
 			p.line(o, o.pending[:i], false)
@@ -68,7 +74,7 @@ func (p *process) read(o *output, buf []byte) int {
 			continue
 		}
 		if len(o.pending) <= longest {
-			return n
+			return
 		}
 		cut := longest
 		for cut > longest-utf8.UTFMax && !utf8.RuneStart(o.pending[cut]) {
@@ -101,7 +107,11 @@ func (p *process) line(o *output, b []byte, partial bool) {
 	} else {
 		p.lines = append(p.lines, text(whole))
 	}
-	p.lab.emit(p.event(journal.Event{Kind: journal.KindProcess,
+	var t int64 // now
+	if p.hand != nil {
+		t = p.hand.ended // its last words come a moment after its end
+	}
+	p.lab.emit(p.event(journal.Event{T: t, Kind: journal.KindProcess,
 		Process: &journal.Process{Phase: journal.PhaseOutput, Stream: o.stream, Line: text(b), Partial: partial}}))
 }
 

@@ -46,6 +46,7 @@ type process struct {
 	signal string
 
 	part acting // of an actor
+	hand *hand  // of one that was started by hand
 }
 
 // launch starts a program as a process of its own on its host.
@@ -430,26 +431,41 @@ func (p *process) ended(status unix.WaitStatus) {
 // gone journals the exit, once.
 func (p *process) gone() {
 	p.exited = true
+	if p.hand != nil {
+		p.hand.ended = p.lab.clock()
+		close(p.hand.done)
+		p.lab.notify()
+		return // its exit is told when all that it printed has come
+	}
+	p.tellExit(0)
+	p.lab.notify()
+}
+
+// tellExit journals the exit, at t or now. mu is held.
+func (p *process) tellExit(t int64) {
 	if p.unkept > 0 {
 		p.lab.emit(p.event(journal.Event{Kind: journal.KindNote, Note: &journal.Note{Text: fmt.Sprintf(
 			"%s printed more than is kept of one process (%d lines, %d MiB): %d lines are not recorded",
 			p.spec.Name, mostLines, mostBytes>>20, p.unkept)}}))
 	}
-	p.lab.emit(p.event(journal.Event{Kind: journal.KindProcess,
+	p.lab.emit(p.event(journal.Event{T: t, Kind: journal.KindProcess,
 		Process: &journal.Process{Phase: journal.PhaseExit, Exit: p.exit, Signal: p.signal}}))
-	p.lab.notify()
 }
 
 // kill sends a signal; ESRCH when the process is gone. The PID cannot be
 // another's: the reaper, which frees it, marks the process first or is
 // kept out by the forking lock.
-func (p *process) kill(s unix.Signal) error {
+func (p *process) kill(s unix.Signal) error { return p.send(p.pid, s) }
+
+// send is kill for the process, or its process group: to is its negative number
+// then.
+func (p *process) send(to int, s unix.Signal) error {
 	p.lab.poller.forking.Lock()
 	defer p.lab.poller.forking.Unlock()
 	if p.exited || p.lab.poller.children[p.pid] == nil {
 		return unix.ESRCH
 	}
-	if err := unix.Kill(p.pid, s); err != nil {
+	if err := unix.Kill(to, s); err != nil {
 		return err
 	}
 	p.lab.emit(p.event(journal.Event{Kind: journal.KindProcess,

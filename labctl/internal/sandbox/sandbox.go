@@ -47,13 +47,27 @@ type With struct {
 	Join *Join
 	// Next, if not nil, holds the lab before each step until one comes.
 	Next <-chan struct{}
+	// Door, if not nil, is the control socket of a plan's only lab, which then
+	// plays no steps and stays until it is told to end.
+	Door *os.File
+}
+
+// files are what the inside inherits, door is the number it has the door by.
+func (w With) files() (files []*os.File, door int) {
+	files = w.Join.files()
+	if w.Door != nil {
+		door = runner.ExtraFD + len(files)
+		files = append(files, w.Door)
+	}
+	return files, door
 }
 
 // RunWith is Run with more.
 func RunWith(ctx context.Context, with With, plan scenario.Plan, header journal.Header, out io.Writer, see func(journal.Event)) error {
 	rootless := !privileged()
 	header.Rootless = rootless
-	in, err := start(rootless, with.Join.files(), "inside")
+	files, door := with.files()
+	in, err := start(rootless, files, "inside")
 	if err != nil {
 		return err
 	}
@@ -70,7 +84,7 @@ func RunWith(ctx context.Context, with With, plan scenario.Plan, header journal.
 
 	told := make(chan error, 1)
 	go func() {
-		told <- in.tell(runner.Control{Plan: &plan, Joined: with.Join.descriptors(), Paced: with.Next != nil})
+		told <- in.tell(runner.Control{Plan: &plan, Joined: with.Join.descriptors(), Paced: with.Next != nil, Door: door})
 		in.pace(with.Next)
 	}()
 	stop := context.AfterFunc(ctx, func() {
