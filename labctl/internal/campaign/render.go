@@ -19,8 +19,12 @@ import (
 // CellsFolder holds the pages of a study's cells, in its report folder.
 const CellsFolder = "cells"
 
-// mostPages is how many cells get a page of their own when a study is rendered.
-const mostPages = 400
+// How many labs get a page of their own when a study is rendered: in all, and of those
+// that repeat one that passed, and passed too. The others' are a labctl report away.
+const (
+	mostPages   = 400
+	mostRepeats = 40
+)
 
 // Read makes the document of the journal in file: a *report.Report of its one
 // lab, or a *report.Study of its many.
@@ -158,17 +162,22 @@ func writeCells(folder string, s *report.Study, b *journal.Book) error {
 
 // telling are the labs that get pages, as many as may: those that did not pass
 // first, then one run of each cell, then the rest.
-func telling(s *report.Study) (labs []string) {
-	for pass := range 3 {
-		for i := range s.Rows {
-			r := &s.Rows[i]
-			bad := r.Verdict != journal.Pass && r.Verdict != journal.Skipped
-			if _, lab := r.Lab(); len(labs) < mostPages && (pass == 0 && bad || pass == 1 && !bad && r.Run <= 1 || pass == 2 && !bad && r.Run > 1) {
-				labs = append(labs, lab)
-			}
+func telling(s *report.Study) []string {
+	var bad, first, again []string
+	for i := range s.Rows {
+		r := &s.Rows[i]
+		_, lab := r.Lab()
+		switch {
+		case r.Verdict != journal.Pass && r.Verdict != journal.Skipped:
+			bad = append(bad, lab)
+		case r.Run <= 1:
+			first = append(first, lab)
+		case len(again) < mostRepeats:
+			again = append(again, lab)
 		}
 	}
-	return labs
+	labs := slices.Concat(bad, first, again)
+	return labs[:min(len(labs), mostPages)]
 }
 
 // fileName is the name of a lab's page: the lab's, with what may not stand in a
