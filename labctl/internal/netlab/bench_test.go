@@ -63,6 +63,55 @@ func BenchmarkLabUp(b *testing.B) {
 	}
 }
 
+// BenchmarkLabsPerSecond makes 200 labs, first connection included, as many at once as
+// an inside works on, by New and by the barest messages in turn, and reports how many
+// come in a second. New also
+// gives the hosts tables of connections of their own, as an inside does.
+func BenchmarkLabsPerSecond(b *testing.B) {
+	netlabtest.Need(b)
+	if err := OwnTables(); err != nil {
+		b.Fatal(err)
+	}
+	const labs = 200
+	ways := []struct {
+		unit string
+		run  func() error
+	}{
+		{"labs/s-New", func() error { return firstConnect(pair(), pair()[0].Addresses[0].Addr()) }},
+		{"labs/s-barest", barestLab},
+	}
+	took := make([][]time.Duration, len(ways))
+	for b.Loop() {
+		for k, w := range ways {
+			begin := time.Now()
+			turns := make(chan struct{}, 4*runtime.NumCPU())
+			errs := make(chan error, labs)
+			for range labs {
+				turns <- struct{}{}
+				go func() {
+					errs <- w.run()
+					<-turns
+				}()
+			}
+			for range labs {
+				if err := <-errs; err != nil {
+					b.Fatalf("%s: %v", w.unit, err)
+				}
+			}
+			took[k] = append(took[k], time.Since(begin))
+		}
+	}
+	rate := func(k int) float64 {
+		slices.Sort(took[k])
+		return labs / took[k][len(took[k])/2].Seconds()
+	}
+	b.ReportMetric(0, "ns/op")
+	for k, w := range ways {
+		b.ReportMetric(rate(k), w.unit)
+	}
+	b.ReportMetric(rate(1)/rate(0), "barest/New")
+}
+
 // barestLab does firstConnect's work on one thread, written out by hand.
 func barestLab() error {
 	done := make(chan error)

@@ -119,7 +119,10 @@ func (n *Network) build(hosts []scenario.Host) error {
 			if err := h.enter(); err != nil {
 				return err
 			}
-			if err := setAll(h.name, hosts[i].Sysctls, ofLink); err != nil {
+			own := settingsOf(h.name)
+			err := own.setAll(hosts[i].Sysctls, ofLink)
+			own.close()
+			if err != nil {
 				return err
 			}
 		}
@@ -147,11 +150,13 @@ func (h *Host) make(sysctls []scenario.Sysctl) (s *socket, note string, err erro
 	if s, err = openSocket(); err != nil {
 		return nil, "", fmt.Errorf("open a netlink socket on host %s: %w", h.name, err)
 	}
-	if err := keepDefaults(h.name); err != nil {
+	own := settingsOf(h.name)
+	defer own.close()
+	if err := own.keepDefaults(); err != nil {
 		return s, "", err
 	}
-	note = pinCongestionControl(h.name, sysctls)
-	return s, note, setAll(h.name, sysctls, func(name string) bool { return !ofLink(name) })
+	note = own.pinCongestionControl(sysctls)
+	return s, note, own.setAll(sysctls, func(name string) bool { return !ofLink(name) })
 }
 
 // dropIPv6 takes the IPv6 addresses away and notes it.

@@ -4,7 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -24,27 +25,24 @@ const (
 
 // pinCongestionControl sets it in the calling thread's namespace unless the
 // scenario does. It returns what to note if the kernel refuses.
-func pinCongestionControl(host string, sysctls []scenario.Sysctl) (note string) {
-	for _, s := range sysctls {
-		if s.Name == congestionControlSysctl {
-			return ""
-		}
+func (s *settings) pinCongestionControl(sysctls []scenario.Sysctl) (note string) {
+	if slices.ContainsFunc(sysctls, func(s scenario.Sysctl) bool { return s.Name == congestionControlSysctl }) {
+		return ""
 	}
-	err := writeSysctl(host, congestionControlSysctl, congestionControl)
+	err := s.write(congestionControlSysctl, congestionControl)
 	if err == nil {
 		return ""
 	}
-	return fmt.Sprintf("host %s keeps the machine's congestion control: %v", host, err)
+	return fmt.Sprintf("host %s keeps the machine's congestion control: %v", s.host, err)
 }
 
-// setAll writes, in order, those sysctls whose name is wanted, in the calling
-// thread's namespace.
-func setAll(host string, sysctls []scenario.Sysctl, wanted func(name string) bool) error {
-	for _, s := range sysctls {
-		if !wanted(s.Name) {
+// setAll writes, in order, those sysctls whose name is wanted.
+func (s *settings) setAll(sysctls []scenario.Sysctl, wanted func(name string) bool) error {
+	for _, set := range sysctls {
+		if !wanted(set.Name) {
 			continue
 		}
-		if err := writeSysctl(host, s.Name, s.Value); err != nil {
+		if err := s.write(set.Name, set.Value); err != nil {
 			return err
 		}
 	}
@@ -55,8 +53,10 @@ func setAll(host string, sysctls []scenario.Sysctl, wanted func(name string) boo
 func (h *Host) Sysctls(names []string) (map[string]string, error) {
 	values := map[string]string{}
 	err := h.Do(func() error {
+		s := settingsOf(h.name)
+		defer s.close()
 		for _, name := range names {
-			if v, err := readSysctl(h.name, name); err == nil {
+			if v, err := s.read(name); err == nil {
 				values[name] = v
 			}
 		}
@@ -81,10 +81,12 @@ func ofLink(name string) bool {
 // Of net., too, some belong to the machine: a host does not have them.
 func (h *Host) SetSysctl(name, value string) (now string, err error) {
 	err = h.Do(func() error {
-		if err := writeSysctl(h.name, name, value); err != nil {
+		s := settingsOf(h.name)
+		defer s.close()
+		if err := s.write(name, value); err != nil {
 			return err
 		}
-		now, err = readSysctl(h.name, name)
+		now, err = s.read(name)
 		if errors.Is(err, unix.EACCES) {
 			err = nil // such as net.ipv4.route.flush, which can only be written
 		}
@@ -96,40 +98,89 @@ func (h *Host) SetSysctl(name, value string) (now string, err error) {
 // Sysctl reads a kernel setting of the host.
 func (h *Host) Sysctl(name string) (value string, err error) {
 	err = h.Do(func() error {
-		value, err = readSysctl(h.name, name)
+		s := settingsOf(h.name)
+		defer s.close()
+		value, err = s.read(name)
 		return err
 	})
 	return value, err
 }
 
-// writeSysctl writes a setting of the calling thread's namespace: /proc/sys/net
-// is that of the thread that opens it.
-func writeSysctl(host, name, value string) error {
+// settings are the kernel settings of the calling thread's namespace: /proc/sys/net is
+// that of the thread that opens it. The folders on the way are opened once. In each
+// the kernel looks through those of all namespaces, one after another, for the one
+// that is this namespace's; with a thousand labs that takes longer than all the rest.
+type settings struct {
+	host    string         // for messages
+	folders map[string]int // descriptors
+}
+
+func settingsOf(host string) *settings { return &settings{host: host, folders: map[string]int{}} }
+
+func (s *settings) close() {
+	for _, fd := range s.folders {
+		unix.Close(fd)
+	}
+}
+
+// open opens the file of a setting.
+func (s *settings) open(name string, flags int) (fd int, err error) {
 	path, err := sysctlPath(name)
 	if err != nil {
+		return -1, err
+	}
+	dir, file := filepath.Split(path)
+	folder, ok := s.folders[dir]
+	if !ok {
+		if folder, err = unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err != nil {
+			return -1, err
+		}
+		s.folders[dir] = folder
+	}
+	return unix.Openat(folder, file, flags|unix.O_CLOEXEC, 0)
+}
+
+// write writes a setting.
+func (s *settings) write(name, value string) error {
+	what := fmt.Sprintf("set %s = %s on %s", name, value, s.host)
+	if _, err := sysctlPath(name); err != nil {
 		return err
 	}
-	what := fmt.Sprintf("set %s = %s on %s", name, value, host)
 	if value == "" {
 		return fmt.Errorf("%s: there is no value", what)
 	}
-	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	fd, err := s.open(name, unix.O_WRONLY)
 	if err != nil {
 		return sysctlError(what, err)
 	}
-	defer f.Close()
-	_, err = f.WriteString(value)
+	defer unix.Close(fd)
+	_, err = unix.Write(fd, []byte(value))
 	return sysctlError(what, err)
 }
 
-// readSysctl reads a setting of the calling thread's namespace.
-func readSysctl(host, name string) (string, error) {
-	path, err := sysctlPath(name)
-	if err != nil {
+// read reads a setting.
+func (s *settings) read(name string) (string, error) {
+	if _, err := sysctlPath(name); err != nil {
 		return "", err
 	}
-	b, err := os.ReadFile(path)
-	return strings.TrimSpace(string(b)), sysctlError(fmt.Sprintf("read %s on %s", name, host), err)
+	what := fmt.Sprintf("read %s on %s", name, s.host)
+	fd, err := s.open(name, unix.O_RDONLY)
+	if err != nil {
+		return "", sysctlError(what, err)
+	}
+	defer unix.Close(fd)
+	var text []byte
+	buf := make([]byte, 4096)
+	for {
+		n, err := unix.Read(fd, buf)
+		if err != nil {
+			return "", sysctlError(what, err)
+		}
+		if n == 0 {
+			return strings.TrimSpace(string(text)), nil
+		}
+		text = append(text, buf[:n]...)
+	}
 }
 
 // sysctlPath is the file of a setting, for names that can only lead to one

@@ -30,31 +30,33 @@ var defaults struct {
 func OwnTables() error {
 	defaults.Lock()
 	defer defaults.Unlock()
+	s := settingsOf("the inside")
+	defer s.close()
 	values := map[string]string{}
 	for _, name := range derived {
-		v, err := readSysctl("the inside", name)
+		v, err := s.read(name)
 		if err != nil {
 			return nil // nothing that could be kept: share the table
 		}
 		values[name] = v
 	}
-	if _, err := readSysctl("the inside", ownTable); err != nil {
+	if _, err := s.read(ownTable); err != nil {
 		return nil
 	}
-	if err := writeSysctl("the inside", ownTable, ownTableSize); err != nil {
+	if err := s.write(ownTable, ownTableSize); err != nil {
 		return fmt.Errorf("hosts share the machine's table of connections: %w", err)
 	}
 	defaults.values = values
 	return nil
 }
 
-// keepDefaults sets the derived settings in the calling thread's namespace.
-func keepDefaults(host string) error {
+// keepDefaults sets the derived settings.
+func (s *settings) keepDefaults() error {
 	defaults.RLock()
 	defer defaults.RUnlock()
 	for _, name := range derived {
 		if v, ok := defaults.values[name]; ok {
-			if err := writeSysctl(host, name, v); err != nil {
+			if err := s.write(name, v); err != nil {
 				return err
 			}
 		}

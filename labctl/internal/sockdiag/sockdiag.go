@@ -14,6 +14,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -52,10 +53,13 @@ func Open() (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	listed, err := c.listsBound()
-	if err != nil {
-		c.Close()
-		return nil, err
+	listed := bound.Load()
+	if !listed {
+		if listed, err = c.listsBound(); err != nil {
+			c.Close()
+			return nil, err
+		}
+		bound.Store(listed)
 	}
 	c.lists(listed)
 	return c, nil
@@ -76,6 +80,9 @@ func OpenPassive() (*Conn, error) {
 	c.lists(major > 6 || major == 6 && minor >= 8)
 	return c, nil
 }
+
+// bound says that the kernel was seen to list bound sockets.
+var bound atomic.Bool
 
 // lists notes whether bound sockets are listed.
 func (c *Conn) lists(bound bool) {
