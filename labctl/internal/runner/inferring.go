@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"restartlab/labctl/internal/journal"
-	"restartlab/labctl/internal/sockdiag"
 	"restartlab/labctl/internal/tcpstate"
 )
 
@@ -17,8 +16,8 @@ import (
 // hands it.
 type inference struct {
 	*tcpstate.Host
-	destroyed *sockdiag.Destroyed // nil: not heard
-	missed    bool                // some of its messages were; told once
+	hears  bool // the kernel's messages about sockets that are gone
+	missed bool // some of them were lost; told once
 }
 
 // infer keeps what a host's events tell of its sockets, from its first one on.
@@ -31,35 +30,26 @@ func (l *lab) infer(host string) {
 // startInferring begins to hear of sockets that are gone, on the hosts that infer
 // was called for and that nothing better is known of.
 func (l *lab) startInferring() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	for host, i := range l.inferred {
-		err := l.network.Host(host).Do(func() (err error) {
-			i.destroyed, err = sockdiag.OpenDestroyed()
-			return err
-		})
-		if err == nil {
-			err = l.poller.watch(i.destroyed.FD(), func() {
-				l.mu.Lock()
-				defer l.mu.Unlock()
-				l.hear(host)
-			})
-		}
-		if err != nil && i.destroyed != nil {
-			i.destroyed.Close()
-			i.destroyed = nil
-		}
-		if err != nil {
-			l.tell("that a socket of host %s is gone is seen in tables alone: %v", host, err)
+		err := l.diag[host].Hear()
+		if i.hears = err == nil; !i.hears {
+			l.emit(journal.Event{Kind: journal.KindNote, Host: host, Note: &journal.Note{Text: fmt.Sprintf(
+				"that a socket of host %s is gone is seen in tables alone: %v", host, err)}})
 		}
 	}
 }
 
-// hear takes the messages that have come about sockets that are gone. mu is held.
+// hear takes the messages that have come about sockets that are gone. They wait with
+// the host's connection to its tables, so that they cost neither a descriptor nor a
+// wake-up. mu is held.
 func (l *lab) hear(host string) {
 	i := l.inferred[host]
-	if i == nil || i.destroyed == nil {
-		return // not begun yet, or over
+	if !i.hears {
+		return
 	}
-	gone, err := i.destroyed.Read()
+	gone, err := l.diag[host].Destroyed()
 	now := l.clock()
 	for _, s := range gone {
 		i.Destroyed(now, s)
@@ -68,9 +58,6 @@ func (l *lab) hear(host string) {
 		i.missed = true
 		l.emit(journal.Event{Kind: journal.KindNote, Host: host, Note: &journal.Note{Text: fmt.Sprintf(
 			"on host %s %v: what they would have told is seen in the next table, or not at all", host, err)}})
-	}
-	if len(gone) > 0 || err != nil {
-		l.notify()
 	}
 }
 
@@ -132,12 +119,12 @@ func (l *lab) inferLast() error {
 	err := errors.Join(l.lookForStates(), l.inferStates())
 	// What is not named by the deadline is told without a name.
 	l.await(context.Background(), l.clock()+int64(lastWord), func() (bool, time.Duration) {
-		for _, i := range l.inferred {
-			if i.destroyed != nil && !i.missed && i.Unnamed() > 0 {
-				return false, 0
-			}
+		named := true
+		for host, i := range l.inferred {
+			l.hear(host)
+			named = named && (!i.hears || i.missed || i.Unnamed() == 0)
 		}
-		return true, 0
+		return named, time.Millisecond
 	})
 	return err
 }
@@ -148,9 +135,6 @@ func (l *lab) endInferring() {
 		i := l.inferred[host]
 		l.hear(host)
 		l.emitAll(host, i.End())
-		if i.destroyed != nil {
-			l.poller.forget(i.destroyed.FD())
-		}
 	}
 	clear(l.inferred)
 }

@@ -78,8 +78,7 @@ func (p *poller) watch(fd int, handle func()) error {
 	return nil
 }
 
-// forget stops watching fd and closes it. Its handler may be called once more, if
-// it is not itself that calls.
+// forget stops watching fd and closes it. Only a handler may call it.
 func (p *poller) forget(fd int) {
 	p.mu.Lock()
 	delete(p.handlers, fd)

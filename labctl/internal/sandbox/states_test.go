@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io/fs"
 	"net/netip"
+	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -340,9 +342,17 @@ steps:
 		"data after close()": {made + `
   - close: served
   - recv: call
-  - send: {socket: call, text: late}
+  - wait: {host: server, until: {states: {LISTEN: 1, FIN_WAIT2: 1}}}
+  - {send: {socket: call, text: late}}
   - wait: {host: server, until: {states: {LISTEN: 1}}}
 `, []string{"client: " + asked + " CLOSE_WAIT CLOSE reset", "server: " + listener, "server: " + accepted + " FIN_WAIT1 FIN_WAIT2 CLOSE killed"}},
+		// The data may come with the acknowledgement of the FIN.
+		"data after close(), at once": {made + `
+  - close: served
+  - recv: call
+  - {send: {socket: call, text: late}}
+  - wait: {host: server, until: {states: {LISTEN: 1}}}
+`, []string{"client: " + asked + " CLOSE_WAIT CLOSE reset", "server: " + listener, "server: " + accepted + " FIN_WAIT1 FIN_WAIT2 CLOSE ..."}},
 		"connection refused": {programs("", hold) + `
 steps:
   - start: visitor
@@ -497,5 +507,51 @@ func testTimeWait(t *testing.T, layer scenario.Layer) {
 	// An interrupt that is late, and a jiffy of rounding.
 	if off := time.Duration(died - due); due != 0 && (off < -20*time.Millisecond || off > 200*time.Millisecond) {
 		t.Errorf("TIME_WAIT ended %v after it was due", off)
+	}
+}
+
+// TestStateTimes looks at whether state changes have times of their run, whoever
+// told of them.
+func TestStateTimes(t *testing.T) {
+	eachLayer(t, func(t *testing.T, layer scenario.Layer) {
+		events := runWith(t, shipped(t, "reuseaddr"), layer)
+		var begin, end int64
+		for _, e := range events {
+			if e.LabInfo != nil {
+				begin, end = end, e.T
+			}
+		}
+		found := 0
+		for _, e := range events {
+			if e.State != nil {
+				found++
+				if e.T < begin || e.T > end {
+					t.Errorf("a change at %v in a lab from %v to %v: %+v", time.Duration(e.T), time.Duration(begin), time.Duration(end), e.State)
+				}
+			}
+		}
+		if found < 10 {
+			t.Errorf("only %d changes", found)
+		}
+	})
+}
+
+// TestTimeNamespace does so where CLOCK_MONOTONIC is not the kernel's own.
+func TestTimeNamespace(t *testing.T) {
+	needTrace(t)
+	unshare, err := exec.LookPath("unshare")
+	if err != nil {
+		t.Skip("needs unshare")
+	}
+	if out, err := exec.Command(unshare, "--time", "--monotonic", "100000", "true").CombinedOutput(); err != nil {
+		t.Skipf("no time namespace here: %s", out)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command(unshare, "--time", "--monotonic", "100000", self, "-test.v", "-test.run=^TestStateTimes$").CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "--- PASS: TestStateTimes/both") {
+		t.Errorf("%v:\n%s", err, out)
 	}
 }

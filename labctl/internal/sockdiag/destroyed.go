@@ -10,58 +10,88 @@ import (
 	"restartlab/labctl/internal/journal"
 )
 
-// Destroyed hears the kernel's messages about TCP sockets that are gone for good,
-// listeners and those that no process held included. They come a moment after the
-// fact. That a minisocket is gone is told by none; that a full socket became one
-// is.
-type Destroyed struct {
-	fd  int
-	buf []byte
-}
-
 // ErrMissed says that messages came faster than they were read: some are lost.
 var ErrMissed = errors.New("some of the kernel's messages about sockets that are gone were lost")
 
-// The groups SKNLGRP_INET_TCP_DESTROY (1) and SKNLGRP_INET6_TCP_DESTROY (3) of
-// linux/sock_diag.h; bit 0 is group 1.
-const destroyGroups = 1<<0 | 1<<2
+// The groups of linux/sock_diag.h for TCP over IPv4 and IPv6.
+const (
+	destroyGroup4 = 1 // SKNLGRP_INET_TCP_DESTROY
+	destroyGroup6 = 3 // SKNLGRP_INET6_TCP_DESTROY
+)
 
-// OpenDestroyed begins to hear them, of the calling thread's network namespace.
-func OpenDestroyed() (*Destroyed, error) {
-	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_SOCK_DIAG)
-	if err != nil {
-		return nil, fmt.Errorf("open a socket for the kernel's messages about sockets that are gone (NETLINK_SOCK_DIAG): %w", err)
-	}
-	// The kernel grants up to net.core.rmem_max.
-	unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, 4<<20)
-	if err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: destroyGroups}); err != nil {
-		unix.Close(fd)
-		return nil, fmt.Errorf("join the kernel's messages about sockets that are gone (SKNLGRP_INET_TCP_DESTROY): %w", err)
-	}
-	return &Destroyed{fd: fd, buf: make([]byte, 8<<10)}, nil
+// hearing is what a connection has heard of sockets that are gone.
+type hearing struct {
+	gone   []journal.Socket
+	missed bool
 }
 
-// FD can be read when there are messages.
-func (d *Destroyed) FD() int { return d.fd }
-
-// Read returns the sockets of all messages that have come, with their last
-// addresses and without a state. It does not wait. With ErrMissed there are those
-// that were not lost.
-func (d *Destroyed) Read() (gone []journal.Socket, err error) {
-	for {
-		n, _, e := unix.Recvfrom(d.fd, d.buf, 0)
-		switch {
-		case e == unix.EINTR:
-		case e == unix.EAGAIN:
-			return gone, err
-		case e == unix.ENOBUFS:
-			err = ErrMissed
-		case e != nil:
-			return gone, fmt.Errorf("read the kernel's messages about sockets that are gone: %w", e)
-		default:
-			gone = append(gone, decodeDestroyed(d.buf[:n])...)
+// Hear begins to hear the kernel's messages about TCP sockets that are gone for
+// good, listeners and those that no process held included. They come a moment after
+// the fact. That a minisocket is gone is told by none; that a full socket became one
+// is.
+func (c *Conn) Hear() error {
+	// The kernel grants up to net.core.rmem_max.
+	unix.SetsockoptInt(c.fd, unix.SOL_SOCKET, unix.SO_RCVBUF, 4<<20)
+	for _, group := range []int{destroyGroup4, destroyGroup6} {
+		// It has an address of its own since the first question: without one
+		// nothing would come.
+		if err := unix.SetsockoptInt(c.fd, unix.SOL_NETLINK, unix.NETLINK_ADD_MEMBERSHIP, group); err != nil {
+			return fmt.Errorf("join the kernel's messages about sockets that are gone (SKNLGRP_INET_TCP_DESTROY): %w", err)
 		}
 	}
+	c.hears = &hearing{}
+	return nil
+}
+
+// Destroyed returns the sockets of all messages that have come since the last time,
+// with their last addresses and without a state. It does not wait. With ErrMissed
+// there are those that were not lost.
+func (c *Conn) Destroyed() (gone []journal.Socket, err error) {
+	if c.hears == nil {
+		return nil, nil
+	}
+	err = c.listen()
+	if err == nil && c.hears.missed {
+		err = ErrMissed
+	}
+	gone = c.hears.gone
+	*c.hears = hearing{}
+	return gone, err
+}
+
+// listen takes what has come while nothing is asked, and so makes room for the
+// answer to a question.
+func (c *Conn) listen() error {
+	for c.hears != nil {
+		n, _, err := unix.Recvfrom(c.fd, c.buf, unix.MSG_DONTWAIT)
+		switch {
+		case err == unix.EINTR:
+		case err == unix.EAGAIN:
+			return nil
+		case c.heard(nil, err):
+		case err != nil:
+			return fmt.Errorf("read the kernel's messages about sockets that are gone: %w", err)
+		default:
+			c.heard(c.buf[:n], nil) // what else there is was left of an answer
+		}
+	}
+	return nil
+}
+
+// heard takes a datagram, or the error in its place, and reports whether it was of
+// the kernel's messages. Those have no number, as answers do.
+func (c *Conn) heard(b []byte, err error) bool {
+	switch {
+	case c.hears == nil:
+		return false
+	case err == unix.ENOBUFS:
+		c.hears.missed = true
+		return true
+	case err != nil || len(b) < headerLen || binary.NativeEndian.Uint32(b[8:]) != 0:
+		return false
+	}
+	c.hears.gone = append(c.hears.gone, decodeDestroyed(b)...)
+	return true
 }
 
 // decodeDestroyed reads a datagram. What is no such message is passed over.
@@ -83,6 +113,3 @@ func decodeDestroyed(b []byte) (gone []journal.Socket) {
 	}
 	return gone
 }
-
-// Close gives the descriptor back.
-func (d *Destroyed) Close() error { return unix.Close(d.fd) }

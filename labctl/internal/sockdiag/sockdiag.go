@@ -29,6 +29,7 @@ type Conn struct {
 	seq      uint32
 	buf      []byte
 	unlisted []string
+	hears    *hearing // nil: it does not
 }
 
 // ErrNotFound says that there is no socket with the addresses asked for.
@@ -246,6 +247,9 @@ func (c *Conn) dump(q query) ([]journal.Socket, error) {
 // end: the kernel refuses a second dump beside an unfinished one.
 func (c *Conn) ask(q query) (answer, error) {
 	for {
+		if err := c.listen(); err != nil {
+			return answer{}, err
+		}
 		c.seq++
 		a := answer{seq: c.seq, one: q.flags&unix.NLM_F_DUMP == 0}
 		if err := unix.Sendto(c.fd, q.encode(c.seq), 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
@@ -263,6 +267,7 @@ func (c *Conn) ask(q query) (answer, error) {
 			case err == unix.EINTR:
 			case err == unix.EAGAIN && broken:
 				done = true
+			case c.heard(c.buf[:max(0, min(n, len(c.buf)))], err):
 			case err == unix.EAGAIN:
 				return a, fmt.Errorf("no answer within %v", answerTime)
 			case err != nil:

@@ -236,7 +236,7 @@ func (s *socket) sendReset(t int64, g segment) {
 		if s.request == 0 {
 			s.infer(t, closed)
 		}
-	case s.finSent && s.data:
+	case s.finSent && s.data != 0:
 		s.refusedAt = t // data after close(): if the socket goes, that was why
 	}
 }
@@ -259,11 +259,14 @@ func (s *socket) receive(t int64, g segment) {
 	if !s.acceptable(g) {
 		return
 	}
-	s.data = g.length > 0
+	s.data = 0
 	if s.opened == 0 && s.started && (s.request != 0 || s.state == synRecv) && g.ack && before(s.iss, g.acks) && !before(s.sent, g.acks) {
 		s.opened = t
 	}
 	covers := s.finSent && g.ack && !before(g.acks, s.fin)
+	if g.length > 0 {
+		s.data, s.dataCovers = t, covers
+	}
 	if covers {
 		if s.acked.t == 0 {
 			s.acked.t = t

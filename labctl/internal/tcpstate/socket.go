@@ -43,7 +43,8 @@ type socket struct {
 	finSent    bool
 	repeats    int   // SYN,ACKs sent again by themselves
 	answeredAt int64 // when it last sent a SYN,ACK
-	data       bool  // the last segment that came had data
+	data       int64 // when the last segment came, if it had data
+	dataCovers bool  // and acknowledged the FIN
 
 	// What may have happened.
 	request   int64 // a SYN that may have made a request socket, not told yet
@@ -201,10 +202,8 @@ func (s *socket) die(t int64, source string) {
 		s.tell(s.reset.t, closed, journal.SourceInferred, "killed")
 	case s.reset.t != 0 && (s.acked.t == 0 || s.state != finWait1 && s.state != closing):
 		s.tell(s.reset.t, closed, journal.SourceInferred, "reset")
-	case s.refusedAt != 0 && s.state == finWait2 && s.host.finTimeout <= minute: // a minisocket by now
-		s.tell(s.refusedAt, closed, journal.SourceInferred, "killed")
 	case s.refusedAt != 0:
-		s.infer(s.refusedAt, closed)
+		s.refuse()
 	case s.ranOut(t):
 		s.tell(t, closed, source, "timer")
 	case s.state == timeWait && s.dated:
@@ -212,6 +211,21 @@ func (s *socket) die(t int64, source string) {
 	default:
 		s.tell(t, closed, source, "")
 	}
+}
+
+// refuse tells the end by data that came after close(). If the same segment was the
+// first to acknowledge the FIN, FIN_WAIT2 was passed on the way; else the socket had
+// become a minisocket in it, unless it may stay there for longer than a TIME_WAIT
+// (tcp_rcv_state_process).
+func (s *socket) refuse() {
+	if s.state == finWait1 && s.dataCovers {
+		s.ackTaken()
+	}
+	if s.state == finWait2 && s.acked.t != s.data && s.host.finTimeout <= minute {
+		s.tell(s.refusedAt, closed, journal.SourceInferred, "killed")
+		return
+	}
+	s.infer(s.refusedAt, closed)
 }
 
 // minute is TCP_TIMEWAIT_LEN, the shortest time of a TIME_WAIT, in ns.

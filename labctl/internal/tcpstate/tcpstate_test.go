@@ -355,6 +355,11 @@ func TestHost(t *testing.T) {
 			20 < A 501 112 5
 			21 > R 112
 			30 table -`, servers + "|10 ESTABLISHED>FIN_WAIT1|11 FIN_WAIT1>FIN_WAIT2|21 FIN_WAIT2>CLOSE killed"},
+		"data after close(), with the acknowledgement of the FIN": {accepted + `
+			10 > FA 111 501
+			20 < A 501 112 5
+			21 > R 112
+			30 table -`, servers + "|10 ESTABLISHED>FIN_WAIT1|20 FIN_WAIT1>FIN_WAIT2|21 FIN_WAIT2>CLOSE"},
 		"a reset in FIN_WAIT2": {accepted + `
 			10 > FA 111 501
 			11 < A 501 112

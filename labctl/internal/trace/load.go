@@ -70,6 +70,9 @@ func open(epoch int64, ring uint32) (*Tracer, error) {
 		return nil, &Unavailable{"the kernel's BTF, /sys/kernel/btf/vmlinux", err, "it needs CONFIG_DEBUG_INFO_BTF"}
 	}
 	t := &Tracer{epoch: epoch, tick: tick(), hosts: map[uint64]*Host{}}
+	if t.offset, err = clockOffset(); err != nil {
+		return nil, &Unavailable{"/proc/self/timens_offsets", err, "times would be wrong without it"}
+	}
 	t.blind = arguments(kernel, "kfree_skb") < 4 // its socket came with Linux 6.11
 	if t.blind {
 		delete(spec.Programs, observeProgObserveSegment)

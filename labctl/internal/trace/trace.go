@@ -37,6 +37,7 @@ import (
 // goroutine.
 type Tracer struct {
 	epoch         int64 // CLOCK_MONOTONIC at 0 of the journal's clock, ns
+	offset        int64 // what this time namespace adds to that clock
 	tick          int64
 	blind         bool
 	reasons       map[uint8]string // why an RST is sent, in the kernel's words
@@ -157,7 +158,7 @@ func (t *Tracer) drain() (some bool) {
 				h.broken++
 			}
 		case h != nil: // nil: its lab is over
-			r.time -= t.epoch
+			r.time -= t.epoch - t.offset
 			h.waiting = append(h.waiting, h.tracker.add(r)...)
 			if r.kind == resetReceived || r.kind == resetSent {
 				h.resets = append(h.resets, r.reset(t.reasons))
