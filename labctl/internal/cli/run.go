@@ -110,8 +110,8 @@ second. host is this machine's own kernel.`,
 			if err != nil {
 				return err
 			}
-			if labs := len(items[0].Labs); r.join != nil && (len(items) > 1 || labs > 1) {
-				return errors.New("--join takes one scenario without a matrix: labs side by side on the same hosts would disturb one another")
+			if labs := len(items[0].Labs); r.join != nil && (len(items) > 1 || labs > 1 || r.repeat > 1) {
+				return errors.New("--join takes one scenario without a matrix, and plays it once: labs on the same hosts would disturb one another")
 			}
 			labs := 0
 			for _, item := range items {
