@@ -106,6 +106,10 @@ func open(epoch int64, ring uint32) (*Tracer, error) {
 	defer loaded.Close() // the links hold the programs
 	for name, p := range loaded.Programs {
 		l, err := attach(p, spec.Programs[name])
+		if err != nil && name == observeProgObserveResetSent {
+			t.limit(fmt.Sprintf("RSTs that are sent are not told of (attach to the tracepoint %s: %v)", spec.Programs[name].AttachTo, plain(err)))
+			continue
+		}
 		if err != nil {
 			t.detach()
 			return nil, &Unavailable{"attach to the tracepoint " + spec.Programs[name].AttachTo, err, ""}

@@ -254,8 +254,10 @@ static __always_inline void ends_of(struct record *r, const struct sk_buff *skb)
  * is answered if the host resets by itself. A raw tracepoint, since in tp_btf some
  * kernels take every argument for a pointer to something and leave out the test. */
 SEC("raw_tp/tcp_send_reset")
-int BPF_PROG(observe_reset_sent, const struct sock *sk, const struct sk_buff *skb, int reason)
+int observe_reset_sent(__u64 *ctx)
 {
+	const struct sock *sk = (void *)ctx[0];
+	const struct sk_buff *skb = (void *)ctx[1];
 	const struct sock_common *c = &sk->__sk_common;
 	struct record *r;
 
@@ -272,8 +274,8 @@ int BPF_PROG(observe_reset_sent, const struct sock *sk, const struct sk_buff *sk
 	}
 	if (skb && r->remote_port == 0) /* of no connection: a listener's, or nobody's */
 		ends_of(r, skb);
-	if (reset_tells_reason)
-		r->reason = reason;
+	if (reset_tells_reason) /* to read what is not there would keep it from being attached */
+		r->reason = ctx[2];
 	commit(r);
 	return 0;
 }
