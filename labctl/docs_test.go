@@ -171,7 +171,7 @@ func knownScenario(name string) error {
 	if strings.HasPrefix(name, "my-") {
 		return nil
 	}
-	if _, err := fs.Stat(scenarios.Files, name+".yaml"); err == nil {
+	if scenarios.Path(name) != "" {
 		return nil
 	}
 	_, err := os.Stat(name)
@@ -247,11 +247,8 @@ func allCommands(t *testing.T, readme string) {
 // its question, and no other.
 func allScenarios(t *testing.T, readme string) {
 	var want []string
-	files, err := fs.Glob(scenarios.Files, "*.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, file := range files {
+	for _, name := range scenarios.Order {
+		file := scenarios.Path(name)
 		text, err := fs.ReadFile(scenarios.Files, file)
 		if err != nil {
 			t.Fatal(err)

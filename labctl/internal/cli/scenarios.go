@@ -57,7 +57,7 @@ func sources(names []string) ([]source, error) {
 
 // shipped is the text of an embedded scenario, nil if there is none of the name.
 func shipped(name string) []byte {
-	data, err := scenarios.Files.ReadFile(name + ".yaml")
+	data, err := scenarios.Files.ReadFile(scenarios.Path(name))
 	if err != nil {
 		return nil
 	}
