@@ -59,13 +59,15 @@ type Show interface {
 	Event(run int, e journal.Event)
 	// Done is the end of a run. folder is empty when there is no report.
 	Done(run int, d report.Document, folder string, err error)
+	// Listed is the end of several runs: their index, empty without one.
+	Listed(index string, err error)
 }
 
 // Options say how to run.
 type Options struct {
 	// Folder is the report folder, or with several items the folder that
-	// holds theirs. Empty: reports/NAME-TIME, and reports/latest points to
-	// the newest.
+	// holds theirs and their index. Empty: reports/NAME-TIME or
+	// reports/N-scenarios-TIME, and reports/latest points to the newest.
 	Folder string
 	// Jobs is how many labs may live at once, in all scenarios together; 0
 	// leaves it to the machine.
@@ -91,20 +93,38 @@ type Options struct {
 // Run runs the items and returns an exit code: that of the worst.
 func Run(ctx context.Context, items []Item, o Options, show Show) int {
 	feed := newFeed(show)
-	codes := make([]int, len(items))
-	names := folderNames(items)
 	ground := findGround(cmp.Or(o.Folder, Reports))
+	if len(items) == 1 {
+		code, _ := one(ctx, 0, items[0], o, "", ground, feed)
+		feed.close()
+		return code
+	}
+	folder, err := newIndex(o, len(items))
+	if err != nil {
+		feed.listed("", err)
+		feed.close()
+		return Usage
+	}
+	o.Folder = folder.path
+	codes := make([]int, len(items))
+	runs := make([]report.Listed, len(items))
+	names := folderNames(items)
 	turn := make(chan struct{}, o.scenarios(items))
-	var runs sync.WaitGroup
+	var group sync.WaitGroup
 	for i, item := range items {
 		turn <- struct{}{}
-		runs.Go(func() {
+		group.Go(func() {
 			defer func() { <-turn }()
-			codes[i] = one(ctx, i, item, o, names[i], ground, feed)
+			codes[i], runs[i] = one(ctx, i, item, o, names[i], ground, feed)
 		})
 	}
-	runs.Wait()
+	group.Wait()
+	index, err := folder.list(runs, ground)
+	feed.listed(index, err)
 	feed.close()
+	if err != nil {
+		codes = append(codes, Impossible)
+	}
 	return worst(codes)
 }
 
@@ -136,12 +156,9 @@ func (o Options) labs(item Item) []scenario.Lab {
 }
 
 // folderNames are the names of the items' folders below Options.Folder, each its
-// own; empty for a single item, whose folder that is.
+// own.
 func folderNames(items []Item) []string {
 	names := make([]string, len(items))
-	if len(items) == 1 {
-		return names
-	}
 	taken := map[string]bool{}
 	for i, item := range items {
 		names[i] = item.Label()
@@ -166,22 +183,31 @@ func worst(codes []int) int {
 	return code
 }
 
-// one runs one item to its reports.
-func one(ctx context.Context, n int, item Item, o Options, name string, ground ground, feed *feed) int {
+// one runs one item to its reports. name is that of its folder below
+// Options.Folder, empty for a single item, whose folder that is.
+func one(ctx context.Context, n int, item Item, o Options, name string, ground ground, feed *feed) (code int, listed report.Listed) {
+	listed.Name = cmp.Or(name, item.Name)
+	done := func(d report.Document, folder string, err error) {
+		listed.Run, listed.Err = d, err
+		if d != nil && folder != "" {
+			listed.Page = name + "/" + report.PageFile
+		}
+		feed.done(n, d, folder, err)
+	}
 	if ctx.Err() != nil {
-		feed.done(n, nil, "", errors.New("not started: interrupted"))
-		return Interrupted
+		done(nil, "", errors.New("not started: interrupted"))
+		return Interrupted, listed
 	}
 	now := o.Now()
 	folder, err := newFolder(o, item.Name, name, now)
 	if err != nil {
-		feed.done(n, nil, "", err)
-		return Usage
+		done(nil, "", err)
+		return Usage, listed
 	}
 	file, err := folder.journal()
 	if err != nil {
-		feed.done(n, nil, "", err)
-		return Impossible
+		done(nil, "", err)
+		return Impossible, listed
 	}
 	defer file.Close()
 	header := journal.Header{Version: journal.Version, Labctl: o.Labctl, Author: o.Author, Started: now.Format(time.RFC3339Nano),
@@ -191,8 +217,8 @@ func one(ctx context.Context, n int, item Item, o Options, name string, ground g
 	labs := o.labs(item)
 	if o.Live {
 		if with.Door, err = live.MakeDoor(folder.path); err != nil {
-			feed.done(n, nil, "", err)
-			return Impossible
+			done(nil, "", err)
+			return Impossible, listed
 		}
 		defer os.Remove(filepath.Join(folder.path, live.SocketName))
 		defer with.Door.Close()
@@ -218,8 +244,8 @@ func one(ctx context.Context, n int, item Item, o Options, name string, ground g
 	}
 	if runErr != nil && !began {
 		folder.discard() // there never was a lab, and nothing to report
-		feed.done(n, nil, "", runErr)
-		return Impossible
+		done(nil, "", runErr)
+		return Impossible, listed
 	}
 	if o.Predictions != nil {
 		feed.flush()
@@ -233,26 +259,26 @@ func one(ctx context.Context, n int, item Item, o Options, name string, ground g
 		d, err = Render(file, folder.path)
 	}
 	if err != nil {
-		feed.done(n, d, "", errors.Join(runErr, err, ground.give(folder)))
-		return Impossible
+		done(d, "", errors.Join(runErr, err, ground.give(folder)))
+		return Impossible, listed
 	}
 	folder.newest()
 	given := ground.give(folder)
 	if runErr == nil && refused != "" {
 		runErr = sandbox.RefusedInside(refused)
 	}
-	feed.done(n, d, folder.path, errors.Join(runErr, given))
+	done(d, folder.path, errors.Join(runErr, given))
 	switch verdict := d.Outcome(); {
 	case ctx.Err() != nil && !o.Live: // that is how such a lab ends
-		return Interrupted
+		return Interrupted, listed
 	case runErr != nil:
-		return Impossible
+		return Impossible, listed
 	case verdict == journal.Fail:
-		return Failed
+		return Failed, listed
 	case verdict != journal.Pass:
-		return Impossible
+		return Impossible, listed
 	}
-	return OK
+	return OK, listed
 }
 
 // unplayed are the labs without their steps.

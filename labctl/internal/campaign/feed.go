@@ -33,6 +33,10 @@ func (f *feed) done(run int, d report.Document, folder string, err error) {
 	f.add(func() { f.show.Done(run, d, folder, err) })
 }
 
+func (f *feed) listed(index string, err error) {
+	f.add(func() { f.show.Listed(index, err) })
+}
+
 func (f *feed) add(show func()) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -59,6 +59,8 @@ type records struct {
 	errs   []error
 }
 
+func (*records) Listed(string, error) {}
+
 func (r *records) Event(run int, e journal.Event) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -42,7 +42,7 @@ func findGround(path string) ground {
 // of the ground. What belongs to somebody else by now stays theirs. The folder
 // goes last, since from then on its new owner can change what is in it.
 func (g ground) give(f *folder) error {
-	if os.Geteuid() != 0 || g.uid == 0 {
+	if !g.foreign() {
 		return nil
 	}
 	entries, err := os.ReadDir(f.path)
@@ -57,8 +57,19 @@ func (g ground) give(f *folder) error {
 	if f.own {
 		paths = append(paths, filepath.Join(Reports, "latest"))
 	}
+	return g.hand(append(paths, g.made...))
+}
+
+// foreign reports whether the ground is of another user than what is made there.
+func (g ground) foreign() bool { return os.Geteuid() == 0 && g.uid != 0 }
+
+// hand gives paths that this run made to the owner of the ground.
+func (g ground) hand(paths []string) error {
+	if !g.foreign() {
+		return nil
+	}
 	var errs []error
-	for _, path := range append(paths, g.made...) {
+	for _, path := range paths {
 		info, err := os.Lstat(path)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // such as latest, where links are not possible

@@ -1,6 +1,8 @@
 package campaign
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -9,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"restartlab/labctl/internal/report"
 )
 
 // What root makes in a user's folder is the user's: all of it, and nothing that
@@ -81,6 +85,47 @@ func TestReportsBelongToTheFoldersOwner(t *testing.T) {
 			}
 			if seen < 4 {
 				t.Errorf("only %d files were seen", seen)
+			}
+		})
+	}
+}
+
+// TestIndexGoesToTheOwner hands over the index of several runs and what was made for
+// it, and nothing else that root has there.
+func TestIndexGoesToTheOwner(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root makes files for others")
+	}
+	const user = 12345
+	for _, folder := range []string{"", "mine"} {
+		t.Run(folder, func(t *testing.T) {
+			t.Chdir(t.TempDir())
+			o := Options{Folder: folder, Now: func() time.Time { return time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC) }}
+			want := map[string]uint32{"reports": user, "reports/2-scenarios-20260102-030405": user, "reports/2-scenarios-20260102-030405/index.html": user, "reports/latest": user}
+			if folder != "" {
+				want = map[string]uint32{"mine/root.txt": 0, "mine/index.html": user}
+				if err := errors.Join(os.Mkdir("mine", 0o777), os.Lchown("mine", user, user), os.WriteFile("mine/root.txt", nil, 0o600)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := os.Lchown(".", user, user); err != nil {
+				t.Fatal(err)
+			}
+			g := findGround(cmp.Or(folder, Reports))
+			f, err := newIndex(o, 2)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := f.list([]report.Listed{{Name: "a", Page: "a/report.html"}}, g); err != nil {
+				t.Fatal(err)
+			}
+			for path, uid := range want {
+				info, err := os.Lstat(path)
+				if err != nil {
+					t.Error(err)
+				} else if s := info.Sys().(*syscall.Stat_t); s.Uid != uid {
+					t.Errorf("%s belongs to %d, want %d", path, s.Uid, uid)
+				}
 			}
 		})
 	}

@@ -87,6 +87,8 @@ type outcome struct {
 
 func (o *outcome) Event(int, journal.Event) {}
 
+func (o *outcome) Listed(string, error) {}
+
 func (o *outcome) Done(run int, d report.Document, _ string, err error) {
 	r, _ := d.(*report.Report)
 	o.reports[run], o.errs[run] = r, err

@@ -119,6 +119,9 @@ type liveScreen struct {
 
 func (s *liveScreen) Event(_ int, e journal.Event) { s.view.Add(e) }
 
+// Listed is for several runs; this is one.
+func (*liveScreen) Listed(string, error) {}
+
 func (s *liveScreen) Done(_ int, d report.Document, folder string, err error) {
 	if d != nil && folder != "" {
 		s.view.Done(filepath.Join(folder, "report.html"))

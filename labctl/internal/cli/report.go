@@ -20,6 +20,9 @@ import (
 // openJournal opens a journal named by its file or its report folder.
 func openJournal(name string) (*os.File, error) {
 	if info, err := os.Stat(name); err == nil && info.IsDir() {
+		if one, _ := filepath.Glob(filepath.Join(name, "*", campaign.JournalFile)); len(one) > 0 && report.IsIndex(filepath.Join(name, campaign.IndexFile)) {
+			return nil, fmt.Errorf("%s: the reports of several runs; name one of them, such as %s", name, filepath.Dir(one[0]))
+		}
 		name = filepath.Join(name, campaign.JournalFile)
 	}
 	if info, err := os.Stat(name); err == nil && !info.Mode().IsRegular() {

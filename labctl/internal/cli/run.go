@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -180,7 +179,7 @@ func (a *app) campaign(items []campaign.Item, r running) error {
 		options.Predictions = r.hands.predictions
 	}
 	a.code = campaign.Run(ctx, items, options, show)
-	err = show.close(cmp.Or(r.folder, campaign.Reports))
+	err = show.close(show.index)
 	if write != nil && len(show.documents) > 0 {
 		err = errors.Join(err, write(a.stdout, show.documents...))
 	}

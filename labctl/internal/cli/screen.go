@@ -16,6 +16,7 @@ import (
 type screen struct {
 	display
 	stderr    io.Writer
+	index     string // of several runs
 	documents []report.Document
 }
 
@@ -25,8 +26,15 @@ type display interface {
 	// done is the end of a run. d is nil without a report, and page empty where
 	// it could not be written. It reports whether it has said why.
 	done(run int, d report.Document, page, why string) bool
-	// close ends the view; folder holds the reports of several runs.
-	close(folder string) error
+	// close ends the view; index lists several runs.
+	close(index string) error
+}
+
+// Listed is the end of several runs.
+func (s *screen) Listed(index string, err error) {
+	if s.index = index; err != nil {
+		fmt.Fprintln(s.stderr, "labctl:", err)
+	}
 }
 
 // Done is the end of a run.
@@ -36,7 +44,7 @@ func (s *screen) Done(run int, d report.Document, folder string, err error) {
 		why = strings.TrimRight(err.Error(), "\n")
 	}
 	if folder != "" {
-		page = filepath.Join(folder, "report.html")
+		page = filepath.Join(folder, report.PageFile)
 	}
 	if told := s.done(run, d, page, why); !told && why != "" {
 		fmt.Fprintln(s.stderr, "labctl:", why)
@@ -87,10 +95,11 @@ func (v oneStudy) close(string) error { return v.Close() }
 type several struct {
 	*view.Many
 	names []string
+	bad   []string // pages of runs that did not pass
 }
 
-func manyRuns(w io.Writer, o view.Options, items []campaign.Item) several {
-	s := several{}
+func manyRuns(w io.Writer, o view.Options, items []campaign.Item) *several {
+	s := &several{}
 	taken := map[string]bool{}
 	for i, item := range items {
 		name := item.Label()
@@ -104,16 +113,19 @@ func manyRuns(w io.Writer, o view.Options, items []campaign.Item) several {
 	return s
 }
 
-func (v several) Event(run int, e journal.Event) { v.AddFrom(v.names[run], e) }
+func (v *several) Event(run int, e journal.Event) { v.AddFrom(v.names[run], e) }
 
-func (v several) done(run int, _ report.Document, _, why string) bool {
+func (v *several) done(run int, d report.Document, page, why string) bool {
+	if page != "" && (why != "" || d.Outcome() != journal.Pass) {
+		v.bad = append(v.bad, page)
+	}
 	if why != "" {
 		v.Fail(v.names[run], why)
 	}
 	return true
 }
 
-func (v several) close(folder string) error {
-	v.Done(folder)
+func (v *several) close(index string) error {
+	v.Done(index, v.bad...)
 	return v.Close()
 }

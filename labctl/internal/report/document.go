@@ -14,6 +14,8 @@ type Document interface {
 	Outcome() journal.Verdict
 
 	name() string
+	title() string
+	headline() string
 	json() any
 	html(io.Writer) error
 	markdown(markdown)
@@ -56,5 +58,6 @@ func (s *Study) Outcome() journal.Verdict {
 	return journal.Incomplete
 }
 
-func (s *Study) name() string { return s.Scenario.Name }
-func (s *Study) json() any    { return s.Table }
+func (s *Study) name() string     { return s.Scenario.Name }
+func (s *Study) headline() string { return s.Headline() }
+func (s *Study) json() any        { return s.Table }

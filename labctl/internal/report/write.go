@@ -12,6 +12,9 @@ import (
 	"restartlab/labctl/internal/study"
 )
 
+// PageFile is the name of the page for people in a report folder.
+const PageFile = "report.html"
+
 // TableFile is the name of the table of answers in a report folder.
 const TableFile = "results.csv"
 
@@ -30,7 +33,7 @@ func WriteDir(dir string, run Document, table *study.Table) error {
 		{TableFile, table.CSV},
 		{data, func(w io.Writer) error { return JSON(w, run) }},
 		{"report.md", func(w io.Writer) error { return Markdown(w, run) }},
-		{"report.html", func(w io.Writer) error { return HTML(w, run) }},
+		{PageFile, func(w io.Writer) error { return HTML(w, run) }},
 		{"junit.xml", func(w io.Writer) error { return JUnit(w, run) }},
 	} {
 		if err := WriteFile(dir, f.name, f.write); err != nil {

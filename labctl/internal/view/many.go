@@ -222,9 +222,9 @@ func (m *Many) Close() error {
 	return err
 }
 
-// Done closes the view and prints the summary and, last, the path of the
-// report if there is one.
-func (m *Many) Done(reportPath string) {
+// Done closes the view and prints the summary, the pages of runs that did not pass
+// and, last, the path of the index if there is one.
+func (m *Many) Done(index string, bad ...string) {
 	m.Close()
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -251,5 +251,8 @@ func (m *Many) Done(reportPath string) {
 		}
 		lines = append(lines, each(m.page.wrap(word, "  ", text+lost), m.page.bad)...)
 	}
-	m.screen.print(append(lines, m.page.path("reports", reportPath)...)...)
+	for _, page := range bad {
+		lines = append(lines, m.page.path("report", page)...)
+	}
+	m.screen.print(append(lines, m.page.path("reports", index)...)...)
 }
