@@ -80,10 +80,6 @@ func (l *lab) launch(spec *scenario.Program) (*process, error) {
 	if p.out, err = pipe("stdout"); err != nil {
 		return nil, err
 	}
-	if p.err, err = pipe("stderr"); err != nil {
-		unix.Close(p.out.fd)
-		return nil, err
-	}
 	if spec.Exec == nil {
 		mine, his, err := agent.Channel()
 		if err == nil {
@@ -96,9 +92,17 @@ func (l *lab) launch(spec *scenario.Program) (*process, error) {
 			p.release()
 			return nil, err
 		}
+	} else if p.err, err = pipe("stderr"); err != nil {
+		p.release()
+		return nil, err
 	}
 	for _, fd := range theirs {
 		attr.Files = append(attr.Files, uintptr(fd))
+	}
+	if spec.Exec == nil {
+		// Ours says nothing on stderr, but for the last words of one that fails: they
+		// go where its lines go.
+		attr.Files = slices.Insert(attr.Files, 2, attr.Files[1])
 	}
 
 	// The lab is locked until the start is journalled: nothing that the
@@ -139,8 +143,11 @@ func what(spec *scenario.Program) agent.Spec {
 }
 
 func (p *process) release() {
-	unix.Close(p.out.fd)
-	unix.Close(p.err.fd)
+	for _, o := range []*output{p.out, p.err} {
+		if o != nil {
+			unix.Close(o.fd)
+		}
+	}
 	if p.channel >= 0 {
 		unix.Close(p.channel)
 	}
