@@ -1,13 +1,8 @@
 package trace
 
 import (
-	"bufio"
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
-	"os"
-	"strconv"
 	"strings"
 
 	"github.com/cilium/ebpf"
@@ -34,13 +29,6 @@ func (u *Unavailable) Error() string {
 
 func (u *Unavailable) Unwrap() error { return u.Err }
 
-// The kernel's timer functions that tell minisockets and request sockets apart
-// from all else that has a timer.
-const (
-	waitHandler    = "tw_timer_handler"
-	requestHandler = "reqsk_timer_handler"
-)
-
 // Open loads the programs and attaches them. epoch is the reading of
 // CLOCK_MONOTONIC, in ns, that the times of events count from. An error is an
 // *Unavailable.
@@ -61,13 +49,13 @@ func open(epoch int64, ring uint32) (*Tracer, error) {
 		return nil, refusedMap(err)
 	}
 	defer records.Close()
-	handlers, err := timerFunctions()
-	if err != nil {
-		return nil, err
-	}
 	kernel, err := btf.LoadKernelSpec()
 	if err != nil {
 		return nil, &Unavailable{"the kernel's BTF, /sys/kernel/btf/vmlinux", err, "it needs CONFIG_DEBUG_INFO_BTF"}
+	}
+	handlers, err := timerHandlers(spec, kernel)
+	if err != nil {
+		return nil, err
 	}
 	t := &Tracer{epoch: epoch, tick: tick(), hosts: map[uint64]*Host{}}
 	if t.offset, err = clockOffset(); err != nil {
@@ -190,56 +178,6 @@ func plain(err error) error {
 		return errno
 	}
 	return err
-}
-
-// timerFunctions looks up the addresses of the two timer functions.
-func timerFunctions() (map[string]uint64, error) {
-	const path = "/proc/kallsyms"
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, &Unavailable{path, plain(err), "it needs CONFIG_KALLSYMS and /proc"}
-	}
-	defer f.Close()
-	found, err := symbols(f, waitHandler, requestHandler)
-	if err != nil {
-		return nil, &Unavailable{path, err, "addresses are shown to root, and with kernel.kptr_restrict to holders of CAP_SYSLOG"}
-	}
-	return found, nil
-}
-
-// symbols reads lines of /proc/kallsyms, "address type name [module]", until it
-// has found the names. A kernel that hides its addresses writes 0 for each.
-func symbols(r io.Reader, names ...string) (map[string]uint64, error) {
-	found := map[string]uint64{}
-	for s := bufio.NewScanner(r); len(found) < len(names); {
-		if !s.Scan() {
-			if err := s.Err(); err != nil {
-				return nil, err
-			}
-			break
-		}
-		line := s.Bytes()
-		for _, name := range names {
-			if !bytes.HasSuffix(line, []byte(" "+name)) {
-				continue
-			}
-			hex, _, _ := strings.Cut(string(line), " ")
-			address, err := strconv.ParseUint(hex, 16, 64)
-			if err != nil {
-				return nil, fmt.Errorf("the address of %s: %w", name, err)
-			}
-			if address == 0 {
-				return nil, fmt.Errorf("the address of %s is hidden", name)
-			}
-			found[name] = address
-		}
-	}
-	for _, name := range names {
-		if found[name] == 0 {
-			return nil, fmt.Errorf("there is no %s", name)
-		}
-	}
-	return found, nil
 }
 
 // arguments counts those of a tracepoint, 0 if the kernel does not have it. The

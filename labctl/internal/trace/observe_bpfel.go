@@ -27,7 +27,9 @@ const (
 	observeProgObserveTimerExpire   = "observe_timer_expire"
 	observeProgObserveTimerStart    = "observe_timer_start"
 	observeProgTellBinding          = "tell_binding"
+	observeProgTellHandler          = "tell_handler"
 	observeVarBindingType           = "binding_type"
+	observeVarHandlerType           = "handler_type"
 	observeVarRecordType            = "record_type"
 	observeVarReqskTimerHandler     = "reqsk_timer_handler"
 	observeVarResetTellsReason      = "reset_tells_reason"
@@ -85,6 +87,7 @@ type observeProgramSpecs struct {
 	ObserveTimerExpire   *ebpf.ProgramSpec `ebpf:"observe_timer_expire"`
 	ObserveTimerStart    *ebpf.ProgramSpec `ebpf:"observe_timer_start"`
 	TellBinding          *ebpf.ProgramSpec `ebpf:"tell_binding"`
+	TellHandler          *ebpf.ProgramSpec `ebpf:"tell_handler"`
 }
 
 // observeMapSpecs contains maps before they are loaded into the kernel.
@@ -101,6 +104,7 @@ type observeMapSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type observeVariableSpecs struct {
 	BindingType       *ebpf.VariableSpec `ebpf:"binding_type"`
+	HandlerType       *ebpf.VariableSpec `ebpf:"handler_type"`
 	RecordType        *ebpf.VariableSpec `ebpf:"record_type"`
 	ReqskTimerHandler *ebpf.VariableSpec `ebpf:"reqsk_timer_handler"`
 	ResetTellsReason  *ebpf.VariableSpec `ebpf:"reset_tells_reason"`
@@ -146,6 +150,7 @@ func (m *observeMaps) Close() error {
 // It can be passed to loadObserveObjects or ebpf.CollectionSpec.LoadAndAssign.
 type observeVariables struct {
 	BindingType       *ebpf.Variable `ebpf:"binding_type"`
+	HandlerType       *ebpf.Variable `ebpf:"handler_type"`
 	RecordType        *ebpf.Variable `ebpf:"record_type"`
 	ReqskTimerHandler *ebpf.Variable `ebpf:"reqsk_timer_handler"`
 	ResetTellsReason  *ebpf.Variable `ebpf:"reset_tells_reason"`
@@ -165,6 +170,7 @@ type observePrograms struct {
 	ObserveTimerExpire   *ebpf.Program `ebpf:"observe_timer_expire"`
 	ObserveTimerStart    *ebpf.Program `ebpf:"observe_timer_start"`
 	TellBinding          *ebpf.Program `ebpf:"tell_binding"`
+	TellHandler          *ebpf.Program `ebpf:"tell_handler"`
 }
 
 func (p *observePrograms) Close() error {
@@ -177,6 +183,7 @@ func (p *observePrograms) Close() error {
 		p.ObserveTimerExpire,
 		p.ObserveTimerStart,
 		p.TellBinding,
+		p.TellHandler,
 	)
 }
 

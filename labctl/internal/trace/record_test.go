@@ -111,6 +111,7 @@ func TestLayout(t *testing.T) {
 			"remote_port": 44, "kind": 46, "from": 47, "to": 48, "reason": 49, "unused": 50, "local": 56, "remote": 72}},
 		"binding": {bindingLen, map[string]int{"cookie": 0, "uid": 8, "reuse": 12, "reuseport": 13, "fastreuse": 14,
 			"fastreuseport": 15, "has_bucket": 16, "unused": 17}},
+		"handler": {handlerLen, map[string]int{"state": 0, "function": 8}},
 	} {
 		var r *btf.Struct
 		if err := spec.Types.TypeByName(name, &r); err != nil {

@@ -3,8 +3,8 @@
 // handshakes included; every RST that a host sends or a socket takes; and, when
 // asked, what the kernel's memory holds of the sockets on a port.
 //
-// It assumes Linux 5.14 or newer with BTF, and CAP_BPF, CAP_PERFMON and
-// CAP_SYSLOG outside any user namespace; Open tries that for real, and where it is
+// It assumes Linux 5.14 or newer with BTF, and CAP_BPF and CAP_PERFMON, or
+// CAP_SYS_ADMIN, outside any user namespace; Open tries that for real, and where it is
 // refused returns an *Unavailable that says what was. It promises that only
 // watched hosts are recorded, that what the kernel could not hand over is counted
 // and told, and that nothing stays in the kernel when the process ends.
