@@ -92,17 +92,19 @@ func runTerminal(folder string, e Exec, in, out, err *os.File) (code int, failed
 			t.resize(out)
 		}
 	}()
-	go func() { // it ends with the process: a read of a terminal cannot be called off
-		buf := make([]byte, 4096)
-		for {
-			n, err := in.Read(buf)
-			if err != nil || n == 0 {
-				return
-			}
-			if _, err := t.master.Write(buf[:n]); err != nil {
-				return
-			}
-		}
+	over, failed := unix.Eventfd(0, unix.EFD_CLOEXEC)
+	if failed != nil {
+		return 0, fmt.Errorf("set the terminal up: %w", failed)
+	}
+	typed := make(chan struct{})
+	go func() {
+		defer close(typed)
+		t.typing(in, over)
+	}()
+	defer func() { // what is typed from now on is for whoever comes next
+		unix.Write(over, []byte{1, 0, 0, 0, 0, 0, 0, 0})
+		<-typed
+		unix.Close(over)
 	}()
 	end := mark{text: []byte("\x1b_labctl " + rand.Text() + "\x1b\\")}
 	shown := make(chan struct{})
@@ -129,6 +131,26 @@ func runTerminal(folder string, e Exec, in, out, err *os.File) (code int, failed
 	}
 	<-shown
 	return code, nil
+}
+
+// typing passes on what the user types until the descriptor over can be read.
+func (t *pseudo) typing(in *os.File, over int) {
+	buf := make([]byte, 4096)
+	wanted := []unix.PollFd{{Fd: int32(in.Fd()), Events: unix.POLLIN}, {Fd: int32(over), Events: unix.POLLIN}}
+	for {
+		if _, err := unix.Poll(wanted, -1); err == unix.EINTR {
+			continue
+		} else if err != nil || wanted[1].Revents != 0 {
+			return
+		}
+		n, err := in.Read(buf)
+		if err != nil || n == 0 {
+			return
+		}
+		if _, err := t.master.Write(buf[:n]); err != nil {
+			return
+		}
+	}
 }
 
 // mark is the end of what a program printed, once it is set.

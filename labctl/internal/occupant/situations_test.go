@@ -180,6 +180,9 @@ func TestSituations(t *testing.T) {
 	}
 	text := strings.Join(table, "\n")
 	t.Logf("\n%s", text)
+	if tool := missing(); tool != "" && os.Getenv("CI") != "" {
+		t.Errorf("%s is not installed", tool)
+	}
 	if !whole || os.Geteuid() != 0 || missing() != "" {
 		t.Logf("not compared with README.md, which shows what root sees with all tools there (missing: %q)", missing())
 		return
