@@ -37,7 +37,7 @@ func (l *lab) hold(s *scenario.Step) (journal.Observed, error) {
 			return journal.Observed{}, err
 		}
 	}
-	return journal.Observed{Result: "ok"}, nil
+	return journal.Observed{Result: "ok", States: h.states}, nil
 }
 
 // orphanable reports whether a socket in the state may have no process.
@@ -60,6 +60,7 @@ type holding struct {
 	cookie    uint64
 	local     netip.AddrPort // of the socket
 	remote    netip.AddrPort // where the peer listens
+	states    map[string]int // on the lab's port, in the table that shows the state
 }
 
 // unheld says why the state was not reached, as the step's result.
@@ -300,6 +301,7 @@ func (h *holding) seen(state string) func() error {
 				return false, pace.next(usual)
 			}
 			if state == h.step.Hold {
+				h.states, _ = l.tally(rows)
 				t.Reason = "step"
 				l.emitTable(host, &t, nil)
 			}

@@ -113,7 +113,9 @@ func (p page) seen(l *lab, s *step, end *journal.Step) string {
 		say("%d not accepted", *o.Queued)
 	}
 	for _, c := range s.changes {
-		say("%s", changed(c))
+		if s.begin.Verb != "hold" { // which drops what it must to hold the state
+			say("%s", changed(c))
+		}
 	}
 	if s.want.took && s.want.since != "" && o.Took > 0 {
 		say("%s since `%s`", p.duration(o.Took), clean(s.want.since))
@@ -145,6 +147,9 @@ func changed(c *journal.Change) string {
 			parts = append(parts, clean(k)+" = "+clean(c.Sysctls[k]))
 		}
 		return strings.Join(parts, ", ")
+	}
+	if c.Detail != "" {
+		return clean(c.Detail)
 	}
 	return strings.TrimSpace(clean(c.Interface) + " " + clean(c.State))
 }
