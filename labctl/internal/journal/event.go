@@ -279,9 +279,8 @@ type Step struct {
 	Duration   int64      `json:"duration_ns,omitempty"`
 }
 
-// Observed is what a step saw, in the words that expectations use. A nil or
-// empty field was not looked at; an empty tally that is not nil was looked at
-// and found nothing.
+// Observed is what a step saw, in the words that expectations use. A field that is
+// absent was not looked at; an empty tally was, and found nothing.
 type Observed struct {
 	Result  string         `json:"result,omitempty"`       // "ok" or an errno's name
 	Bind    string         `json:"bind,omitempty"`         // "ok" or an errno's name

@@ -85,7 +85,8 @@ type Scenario struct {
 
 // Environment is what the run depended on.
 type Environment struct {
-	// Kernel is uname's release, KernelBuild its version, Arch its machine.
+	// Kernel is the release that uname tells, KernelBuild its version, Arch its
+	// machine.
 	Kernel      string `json:"kernel"`
 	KernelBuild string `json:"kernel_build"`
 	Arch        string `json:"arch"`

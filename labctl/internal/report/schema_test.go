@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -31,6 +32,11 @@ func generate(t *testing.T) []byte {
 		r.CommentMap[key] = strings.Join(strings.Fields(text), " ")
 	}
 	s := r.Reflect(&Report{})
+	names := map[string]map[string]string{}
+	fields(reflect.TypeFor[Report](), names)
+	for name, d := range s.Definitions {
+		speak(d, name, names[name])
+	}
 	s.Title = "report.json of labctl"
 	s.Definitions["Report"].Properties.GetPair("schema").Value.Const = SchemaVersion
 	var b bytes.Buffer
@@ -41,6 +47,72 @@ func generate(t *testing.T) []byte {
 		t.Fatal(err)
 	}
 	return b.Bytes()
+}
+
+// fields collects the JSON names of Go fields, by type, from t on.
+func fields(t reflect.Type, all map[string]map[string]string) {
+	switch t.Kind() {
+	case reflect.Pointer, reflect.Slice, reflect.Array, reflect.Map:
+		fields(t.Elem(), all)
+		return
+	case reflect.Struct:
+	default:
+		return
+	}
+	if all[t.Name()] != nil {
+		return
+	}
+	all[t.Name()] = map[string]string{}
+	for f := range t.Fields() {
+		if name, _, _ := strings.Cut(f.Tag.Get("json"), ","); name != "" && name != "-" {
+			all[t.Name()][f.Name] = name
+			fields(f.Type, all)
+		}
+	}
+}
+
+// word is what may be a Go identifier in a comment.
+var word = regexp.MustCompile(`[A-Za-z_]\w*`)
+
+// speak makes descriptions for readers of report.json of comments for readers of the
+// Go code: JSON's names, whole sentences, and the description of a field that is told
+// of together with another.
+func speak(s *jsonschema.Schema, name string, names map[string]string) {
+	s.Description = sentence(regexp.MustCompile(`^`+name+` (is|are) `).ReplaceAllString(s.Description, ""))
+	if s.Properties == nil {
+		return
+	}
+	for p := s.Properties.Oldest(); p != nil; p = p.Next() {
+		text := word.ReplaceAllStringFunc(p.Value.Description, func(w string) string {
+			if json := names[w]; json != "" && w != json {
+				return "`" + json + "`"
+			}
+			return w
+		})
+		text = regexp.MustCompile("^`"+p.Key+"` (is|are) ").ReplaceAllString(text, "")
+		p.Value.Description = sentence(text)
+	}
+	for p := s.Properties.Oldest(); p != nil; p = p.Next() {
+		for q := s.Properties.Oldest(); q != nil && p.Value.Description == "" && p.Value.Ref == ""; q = q.Next() {
+			if strings.Contains(q.Value.Description, "`"+p.Key+"`") {
+				p.Value.Description = "See `" + q.Key + "`."
+			}
+		}
+	}
+}
+
+// sentence begins with a capital letter, if with a word, and ends with a stop.
+func sentence(text string) string {
+	if text == "" {
+		return ""
+	}
+	if first := text[0]; first >= 'a' && first <= 'z' {
+		text = string(first-'a'+'A') + text[1:]
+	}
+	if !strings.HasSuffix(text, ".") {
+		text += "."
+	}
+	return text
 }
 
 // mapped describes the types that write themselves as JSON.
@@ -82,6 +154,10 @@ func TestSchema(t *testing.T) {
 	}
 	if diff := cmp.Diff(string(want), string(stored)); diff != "" {
 		t.Fatalf("schema.json is stale: run go test ./labctl/internal/report -update (-want +got):\n%s", diff)
+	}
+
+	if i := regexp.MustCompile(`"description": "[^"]*\b(nil|struct\{\}|KernelBuild|TimeLeft|ReuseAddr)\b`).FindIndex(stored); i != nil {
+		t.Errorf("a description speaks Go: %s", stored[i[0]:i[1]])
 	}
 
 	doc, err := validator.UnmarshalJSON(bytes.NewReader(stored))
