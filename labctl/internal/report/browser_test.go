@@ -178,8 +178,17 @@ var screens = []struct {
 	view          string // the ladder shown there
 }{{1280, 900, "ladder"}, {390, 844, "narrow"}}
 
-func TestBrowserLayout(t *testing.T) {
+// TestBrowser looks at pages in one Chromium.
+func TestBrowser(t *testing.T) {
 	b := newBrowser(t)
+	b.sub("layout", browseLayout)
+	b.sub("plain", browsePlain)
+	b.sub("use", browseUse)
+	b.sub("print", browsePrint)
+}
+
+// browseLayout measures every label.
+func browseLayout(b *browser) {
 	for _, name := range recorded {
 		for _, s := range screens {
 			b.sub(fmt.Sprintf("%s at %d", name, s.width), func(b *browser) {
@@ -190,24 +199,23 @@ func TestBrowserLayout(t *testing.T) {
 	}
 }
 
-// TestBrowserPlain has no script: the page shows the same picture.
-func TestBrowserPlain(t *testing.T) {
-	b := newBrowser(t)
+// browsePlain has no script: the page shows the same picture.
+func browsePlain(b *browser) {
 	for _, s := range screens {
 		b.open("recorded/timewait", s.width, s.height, true)
 		with := b.laidOut()
 		b.open("recorded/timewait", s.width, s.height, false)
 		if without := b.laidOut(); without != with {
-			t.Errorf("at %d: %d labels with the script, %d without", s.width, with, without)
+			b.Errorf("at %d: %d labels with the script, %d without", s.width, with, without)
 		}
 		if eval[bool](b, `document.querySelector(".lad-tools").clientHeight > 0`) {
-			t.Errorf("at %d: tools that need the script are shown without it", s.width)
+			b.Errorf("at %d: tools that need the script are shown without it", s.width)
 		}
 	}
 }
 
-func TestBrowserUse(t *testing.T) {
-	b := newBrowser(t)
+// browseUse clicks, points and types as a reader does.
+func browseUse(b *browser) {
 	for _, s := range screens {
 		b.sub(fmt.Sprint(s.width), func(b *browser) {
 			b.open("recorded/timewait", s.width, s.height, true)
@@ -283,16 +291,15 @@ func TestBrowserUse(t *testing.T) {
 // mediaBox is the size of a page in a PDF.
 var mediaBox = regexp.MustCompile(`/MediaBox \[0 0 ([\d.]+) ([\d.]+)\]`)
 
-// TestBrowserPrint prints a run: the ladder lies across pages of its own, and no page
+// browsePrint prints a run: the ladder lies across pages of its own, and no page
 // ends within one of its sheets.
-func TestBrowserPrint(t *testing.T) {
-	b := newBrowser(t)
+func browsePrint(b *browser) {
 	b.open("recorded/restart", 1280, 900, true)
 	ctx, cancel := context.WithTimeout(b.ctx, 30*time.Second)
 	defer cancel()
 	pdf, err := chromedp.Run(ctx, chromedp.PrintToPDF(chromedp.PDFPaper(chromedp.PaperA4)))
 	if err != nil {
-		t.Fatal(err)
+		b.Fatal(err)
 	}
 	across, upright := 0, 0
 	for _, m := range mediaBox.FindAllSubmatch(pdf, -1) {
@@ -306,7 +313,7 @@ func TestBrowserPrint(t *testing.T) {
 	}
 	sheets := eval[int](b, `document.querySelectorAll(".broad .sheet").length`)
 	if sheets < 2 || across < 1 || across > sheets+1 || upright == 0 {
-		t.Errorf("%d sheets of the ladder on %d pages across, beside %d upright ones", sheets, across, upright)
+		b.Errorf("%d sheets of the ladder on %d pages across, beside %d upright ones", sheets, across, upright)
 	}
 	// A landscape page of A4 and of Letter, without the margins.
 	for _, paper := range []struct {
@@ -316,7 +323,7 @@ func TestBrowserPrint(t *testing.T) {
 		b.do(chromedp.EmulateViewport(paper.width, paper.height))
 		if _, err := chromedp.Call(b.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Media: "print",
 			Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: "dark"}}}); err != nil {
-			t.Fatal(err)
+			b.Fatal(err)
 		}
 		type look struct {
 			Highest float64
@@ -328,10 +335,10 @@ func TestBrowserPrint(t *testing.T) {
 			highest: Math.max(...all.map(s => s.getBoundingClientRect().height)), break: getComputedStyle(all[0]).breakInside,
 			paper: getComputedStyle(document.querySelector(".broad rect.paper")).fill, seen: [...document.querySelectorAll(".slim, .lad-tools")].filter(e => e.clientHeight > 0).length} })()`)
 		if got.Highest > float64(paper.height) || got.Break != "avoid" {
-			t.Errorf("%s: a sheet of %.0f pixels on a page of %d, break-inside: %s", paper.name, got.Highest, paper.height, got.Break)
+			b.Errorf("%s: a sheet of %.0f pixels on a page of %d, break-inside: %s", paper.name, got.Highest, paper.height, got.Break)
 		}
 		if got.Paper != "rgb(255, 255, 255)" || got.Seen != 0 {
-			t.Errorf("%s: printed on %s from a dark screen, with %d things that are for screens", paper.name, got.Paper, got.Seen)
+			b.Errorf("%s: printed on %s from a dark screen, with %d things that are for screens", paper.name, got.Paper, got.Seen)
 		}
 	}
 }
