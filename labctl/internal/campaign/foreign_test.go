@@ -168,6 +168,17 @@ func moved(lab scenario.Lab, port uint16) scenario.Lab {
 			p.Exec.Ready.Port = port
 		}
 	}
+	lab.Sockets, lab.Steps = slices.Clone(lab.Sockets), slices.Clone(lab.Steps)
+	for i := range lab.Sockets {
+		if lab.Sockets[i].Port == old {
+			lab.Sockets[i].Port = port
+		}
+	}
+	for i := range lab.Steps {
+		if lab.Steps[i].Port == old {
+			lab.Steps[i].Port = port
+		}
+	}
 	return lab
 }
 

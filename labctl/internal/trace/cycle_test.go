@@ -120,8 +120,8 @@ func (o *observers) end(t testing.TB) {
 // BenchmarkCycle measures connections that carry ten bytes and are closed, client
 // and server on one CPU, without observers, with the base layer and with the exact
 // one, which take turns. What observers do is done on another CPU. It prints the
-// medians of ten rounds, fails where an observer slows the lab down by more than
-// it may or loses an event, and then looks how many events a second
+// medians of ten rounds, fails where an observer loses an event or, on a machine that does
+// nothing else, slows the lab down by more than it may, and then looks how many events a second
 // the exact layer takes when both CPUs do nothing but connect.
 func BenchmarkCycle(b *testing.B) {
 	const rounds, cycles = 10, 1000
@@ -134,20 +134,28 @@ func BenchmarkCycle(b *testing.B) {
 	for b.Loop() {
 		var wall, cpu [exact + 1][]float64
 		var seen, missing int64
+		quiet, played := 0, 0
 		for range rounds {
 			for what := off; what <= exact; what++ {
 				o := observe(b, network, what)
-				w, c := timed(b, pair, cycles, func() { o.end(b) })
+				w, c, n, all := timed(b, pair, cycles, func() { o.end(b) })
 				wall[what], cpu[what] = append(wall[what], w), append(cpu[what], c)
+				quiet, played = quiet+n, played+all
 				seen, missing = seen+o.seen.Load(), missing+o.missing.Load()
 			}
 		}
+		// Programs that share the CPU leave its caches to observers and observed in a
+		// state of their own.
+		judged := quiet*5 >= played*4
+		if !judged {
+			b.Logf("the limits are not judged by: other programs of this machine interrupted %d of %d cycles", played-quiet, played)
+		}
 		for what := base; what <= exact; what++ {
 			name := [...]string{base: "base", exact: "exact"}[what]
-			ratio := median(each(wall[what], wall[off])) // of neighbours in time
+			ratio := median(wall[what]) / median(wall[off])
 			b.ReportMetric(ratio, name+"/off")
 			b.ReportMetric(median(cpu[what])/median(cpu[off]), "CPU-"+name+"/off")
-			if limit := [...]float64{base: 1.20, exact: 1.60}[what]; ratio > limit {
+			if limit := [...]float64{base: 1.20, exact: 1.60}[what]; ratio > limit && judged {
 				b.Errorf("a cycle takes %.2f times as long with the %s layer, want at most %.2f", ratio, name, limit)
 			}
 		}
@@ -170,13 +178,13 @@ func BenchmarkCycle(b *testing.B) {
 const few = 20
 
 // timed plays cycles on CPU 0, everything else of this process being on the others,
-// until so many were not interrupted by another program of the machine. wall is ns
-// of one of them: the median of few at a time. cpu is ns of all threads for one of
-// all, what end does included.
-func timed(b *testing.B, pair *netlabtest.Pair, cycles int, end func()) (wall, cpu float64) {
+// until so many were quiet: not interrupted by another program of the machine. wall
+// is ns of one of them: the median of few at a time. cpu is ns of all threads for one
+// of all that were played, what end does included.
+func timed(b *testing.B, pair *netlabtest.Pair, cycles int, end func()) (wall, cpu float64, calm, played int) {
 	b.Helper()
 	onlyOn(b, others()) // before the thread of the cycles is made, which moves itself
-	used, played := cpuTime(b), 0
+	used := cpuTime(b)
 	var quiet []float64
 	err := pair.Client.Do(func() error {
 		var one, all unix.CPUSet
@@ -210,7 +218,7 @@ func timed(b *testing.B, pair *netlabtest.Pair, cycles int, end func()) (wall, c
 	if len(quiet)*few*10 < cycles {
 		b.Fatalf("other programs take the CPU too often to measure: of %d cycles %d were not interrupted", played, len(quiet)*few)
 	}
-	return median(quiet), cpu
+	return median(quiet), cpu, len(quiet) * few, played
 }
 
 // switches is how often another thread took the CPU from this one.
@@ -283,14 +291,6 @@ func onlyOn(b *testing.B, set *unix.CPUSet) {
 			b.Fatal(fmt.Errorf("move thread %s: %w", t.Name(), err))
 		}
 	}
-}
-
-// each divides pair by pair.
-func each(a, b []float64) (ratios []float64) {
-	for i := range a {
-		ratios = append(ratios, a[i]/b[i])
-	}
-	return ratios
 }
 
 func median(all []float64) float64 {
