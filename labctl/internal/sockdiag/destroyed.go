@@ -32,9 +32,16 @@ type hearing struct {
 func (c *Conn) Hear() error {
 	// The kernel grants up to net.core.rmem_max.
 	unix.SetsockoptInt(c.fd, unix.SOL_SOCKET, unix.SO_RCVBUF, 4<<20)
+	// Nothing would come to a socket without an address of its own, which it gets
+	// with its first question, or now.
+	name, err := unix.Getsockname(c.fd)
+	if own, ok := name.(*unix.SockaddrNetlink); err == nil && ok && own.Pid == 0 {
+		err = unix.Bind(c.fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})
+	}
+	if err != nil {
+		return fmt.Errorf("give the socket for the kernel's socket tables an address: %w", err)
+	}
 	for _, group := range []int{destroyGroup4, destroyGroup6} {
-		// It has an address of its own since the first question: without one
-		// nothing would come.
 		if err := unix.SetsockoptInt(c.fd, unix.SOL_NETLINK, unix.NETLINK_ADD_MEMBERSHIP, group); err != nil {
 			return fmt.Errorf("join the kernel's messages about sockets that are gone (SKNLGRP_INET_TCP_DESTROY): %w", err)
 		}
