@@ -25,6 +25,7 @@ import (
 	"restartlab/labctl/internal/explain"
 	"restartlab/labctl/internal/journal"
 	"restartlab/labctl/internal/sockdiag"
+	"restartlab/labctl/internal/trace"
 )
 
 // Query is what is asked about.
@@ -38,6 +39,10 @@ type Query struct {
 type Looker struct {
 	own   *sockdiag.Conn
 	notes []string
+	// memory reads the options of sockets that no process has. It is opened when
+	// the first is met, which takes a third of a second; refused says why not.
+	memory  *trace.Tracer
+	refused error
 }
 
 // Open gets ready to look from the calling thread's network namespace.
@@ -54,7 +59,13 @@ func Open() (*Looker, error) {
 }
 
 // Close gives the descriptors back.
-func (l *Looker) Close() error { return l.own.Close() }
+func (l *Looker) Close() error {
+	err := l.own.Close()
+	if l.memory != nil {
+		err = errors.Join(err, l.memory.CloseMemory())
+	}
+	return err
+}
 
 // Port reads what is on the port that is asked about, now.
 func (l *Looker) Port(q Query) (*explain.Port, error) {
@@ -68,6 +79,9 @@ func (l *Looker) Port(q Query) (*explain.Port, error) {
 	}
 	procs := processes()
 	p.Occupants = procs.occupants(rows, "")
+	if err := l.remember(p.Occupants); err != nil {
+		p.Notes = append(p.Notes, fmt.Sprintf("the options of sockets that no process has could not be read: %v", err))
+	}
 	switch {
 	case !hidden(p.Occupants):
 	case os.Geteuid() == 0:
@@ -84,6 +98,32 @@ func (l *Looker) Port(q Query) (*explain.Port, error) {
 	}
 	l.limits(p)
 	return p, nil
+}
+
+// remember fills in the options that no descriptor tells, as root: from the kernel's
+// own memory.
+func (l *Looker) remember(all []explain.Occupant) error {
+	unknown := func(o explain.Occupant) bool { return o.Options.ReuseAddr == nil && o.Socket.State != "UNCONN" }
+	if !slices.ContainsFunc(all, unknown) || !capable(unix.CAP_BPF) || !capable(unix.CAP_PERFMON) {
+		return nil
+	}
+	if l.memory == nil && l.refused == nil {
+		l.memory, l.refused = trace.OpenMemory()
+	}
+	if l.refused != nil {
+		return l.refused
+	}
+	held, err := l.memory.Bindings()
+	if err != nil {
+		return err
+	}
+	for i := range all {
+		row := []journal.Socket{all[i].Socket}
+		if held.AddTo(row); unknown(all[i]) {
+			all[i].Options.ReuseAddr, all[i].Options.ReusePort = row[0].ReuseAddr, row[0].ReusePort
+		}
+	}
+	return nil
 }
 
 // Ports reads every port that a socket of one's own namespace is on, in order.
