@@ -41,13 +41,14 @@ func newCrowd(jobs int) *crowd {
 	return c
 }
 
-// playAll plays the labs of a plan, as many at once as it says or as have room.
+// playAll plays the labs of a plan, as many at once as it says or as have room. Those
+// that have not begun when the run is cancelled are not in the journal.
 func (in *inside) playAll(ctx context.Context, plan *scenario.Plan) {
 	in.crowd = newCrowd(plan.Jobs)
 	var labs sync.WaitGroup
 	for _, lab := range plan.Labs {
 		if !in.crowd.enter(ctx) {
-			break // cancelled: the labs that did not begin are not in the journal
+			break
 		}
 		labs.Go(func() {
 			defer in.crowd.leave()

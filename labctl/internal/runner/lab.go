@@ -63,6 +63,9 @@ func (in *inside) run(ctx context.Context, plan scenario.Lab) {
 	}
 	l.work()
 	defer l.rest()
+	if ctx.Err() != nil {
+		return // it never began, and is not in the journal
+	}
 	t, wall := l.clocks()
 	l.zero, l.born = wall-t, t
 	l.record(journal.Event{T: t, Kind: journal.KindLab,

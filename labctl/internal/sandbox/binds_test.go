@@ -1,6 +1,8 @@
 package sandbox_test
 
 import (
+	"bytes"
+	"context"
 	"fmt"
 	"os"
 	"strings"
@@ -8,6 +10,7 @@ import (
 	"time"
 
 	"restartlab/labctl/internal/journal"
+	"restartlab/labctl/internal/sandbox"
 	"restartlab/labctl/internal/scenario"
 )
 
@@ -146,5 +149,42 @@ func TestJobs(t *testing.T) {
 	}
 	if most > jobs || ended != many {
 		t.Errorf("%d labs ended; %d lived at once, of %d that may", ended, most, jobs)
+	}
+}
+
+// TestCancelMany interrupts many labs while the first of them work: the others never
+// begin, and those that have begun end as incomplete.
+func TestCancelMany(t *testing.T) {
+	need(t)
+	const many = 300
+	var plan scenario.Plan
+	for i := range many {
+		lab := bindOnly(fmt.Sprint("lab ", i))
+		lab.Steps = append(lab.Steps, scenario.Step{Verb: scenario.VerbWait, For: time.Hour, Index: 5, ID: "wait", Within: 2 * time.Hour})
+		plan.Labs = append(plan.Labs, lab)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	began, incomplete := 0, 0
+	err := sandbox.Run(ctx, plan, journal.Header{Version: journal.Version}, &bytes.Buffer{}, func(e journal.Event) {
+		l := e.LabInfo
+		if l == nil {
+			return
+		}
+		if l.Phase == journal.PhaseBegin {
+			if began++; began == 1 {
+				cancel()
+			}
+		} else if l.Verdict == journal.Incomplete {
+			incomplete++
+		} else {
+			t.Errorf("%s: verdict %s %s", e.Lab, l.Verdict, l.Error)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if began == 0 || began == many || incomplete != began {
+		t.Errorf("%d of %d labs began, %d ended as incomplete", began, many, incomplete)
 	}
 }
