@@ -21,8 +21,8 @@ const (
 	// maxDecoded is how many values all cells together may have, and maxChecked
 	// how often a condition may be held against a cell: both bound the time of a
 	// hostile file to seconds.
-	maxDecoded = 4_000_000
-	maxChecked = 50_000_000
+	maxDecoded = 2_000_000
+	maxChecked = 20_000_000
 )
 
 // matrix is a file's matrix, understood. A file without one has no axes and a

@@ -123,21 +123,23 @@ type budget struct {
 const (
 	// maxAllSteps and maxAllWritten are maxSteps and maxWritten for all cells
 	// together.
-	maxAllSteps   = 400_000
+	maxAllSteps   = 200_000
 	maxAllWritten = 64 << 20
 )
 
-// over says why the cells so far are too much; it is empty if they are not. A
-// file of one cell has limits of its own.
+// over says why the cells are too much, judging the rest by those so far; it is
+// empty if they are not. A file of one cell has limits of its own.
 func (b *budget) over(d *decoder, cells, all int) string {
+	// Cells differ, so that a forecast must be far over the limit to count.
+	more := func(spent, limit int) bool { return spent > limit || spent/cells*all > 2*limit }
 	switch {
 	case all == 1:
-	case b.steps > maxAllSteps:
-		return fmt.Sprintf("the first %d of %d cells have %d steps already; all together may have %d", cells, all, b.steps, maxAllSteps)
-	case b.written > maxAllWritten:
-		return fmt.Sprintf("the first %d of %d cells have over %d MiB of expectations; make them shorter or the cells fewer", cells, all, maxAllWritten>>20)
-	case d.decoded > maxDecoded:
-		return fmt.Sprintf("the first %d of %d cells have %d values already; all together may have %d: make the cells fewer or the file shorter", cells, all, d.decoded, maxDecoded)
+	case more(b.steps, maxAllSteps):
+		return fmt.Sprintf("%d cells with about %d steps each are too much; all together may have %d steps", all, b.steps/cells, maxAllSteps)
+	case more(b.written, maxAllWritten):
+		return fmt.Sprintf("%d cells with about %d KiB of expectations each are too much; all together may have %d MiB", all, b.written/cells>>10, maxAllWritten>>20)
+	case more(d.decoded, maxDecoded):
+		return fmt.Sprintf("%d cells with about %d values each are too much; all together may have %d: make the cells fewer or the file shorter", all, d.decoded/cells, maxDecoded)
 	case d.vars.checked > maxChecked:
 		return fmt.Sprintf("the conditions (when, exclude, include) are too many for %d cells", all)
 	}
