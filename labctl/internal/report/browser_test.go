@@ -52,6 +52,9 @@ func newBrowser(t *testing.T) *browser {
 			break
 		}
 	}
+	if path == "" && os.Getenv("CI") != "" {
+		t.Fatal("no Chromium here to look at the page with, and CI must have one")
+	}
 	if path == "" {
 		t.Skip("no Chromium here to look at the page with; Debian: apt-get install chromium")
 	}
