@@ -116,7 +116,7 @@ scenario, 3 the lab could not be set up here, 130 interrupted.`,
 		said, _, _ := strings.Cut(err.Error(), ": strconv.") // what Go's parser calls it
 		return fmt.Errorf("%s; see %s --help", said, cmd.CommandPath())
 	})
-	root.AddCommand(a.run(), a.validate(), a.list(), a.explain(), a.report(), a.diff(), a.rerun(),
+	root.AddCommand(a.run(), a.validate(), a.list(), a.explain(), a.report(), a.diff(), a.compare(), a.rerun(),
 		a.kernels(), a.server(), a.client(), a.why(), a.up(), a.exec(), a.down(), a.status(),
 		a.watch(), a.doctor(), a.schema(), a.version())
 	return root

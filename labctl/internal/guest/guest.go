@@ -51,6 +51,8 @@ type Prepared struct {
 type Order struct {
 	// Seed decides all that is left to chance: the kernel's random numbers, and
 	// so ephemeral ports and sequence numbers.
-	Seed uint64          `json:"seed"`
+	Seed uint64 `json:"seed"`
+	// Warp says that the clock jumps over idle time: looking costs, waiting does not.
+	Warp bool            `json:"warp"`
 	Plan json.RawMessage `json:"plan"`
 }

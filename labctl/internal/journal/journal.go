@@ -136,6 +136,9 @@ func byTime(events []Event) []Event {
 	return events
 }
 
+// Virtual is Duration for a run whose clock was warped: nobody waited that long.
+func Virtual(ns int64) string { return Duration(ns) + " virtual" }
+
 // Duration prints nanoseconds as people read them: "61.440 s", "2.310 ms",
 // "45.1 µs".
 func Duration(ns int64) string {

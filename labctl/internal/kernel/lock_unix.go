@@ -51,7 +51,11 @@ func lock(ctx context.Context, file string, busy func()) (unlock func(), err err
 	select {
 	case err = <-locked:
 	case <-ctx.Done():
-		return nil, context.Cause(ctx) // the wait goes on until the process ends, soon
+		go func() { // the call cannot be taken back, but what it gets can
+			<-locked
+			f.Close()
+		}()
+		return nil, context.Cause(ctx)
 	}
 	if err != nil {
 		f.Close()

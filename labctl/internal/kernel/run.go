@@ -20,7 +20,7 @@ import (
 // time, the guest may say nothing.
 func (m *Machine) Run(ctx context.Context, plan []byte, seed uint64, quiet time.Duration, line func([]byte) error) error {
 	const what = "run the guest"
-	order, err := json.Marshal(guest.Order{Seed: seed, Plan: plan})
+	order, err := json.Marshal(guest.Order{Seed: seed, Warp: m.Warp, Plan: plan})
 	if err != nil {
 		return err
 	}

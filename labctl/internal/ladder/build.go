@@ -21,6 +21,7 @@ type builder struct {
 	pairs     map[pair][]int // sockets by their two ends
 	processes map[int]*Process
 	steps     map[int]*journal.Step // ends
+	warped    bool                  // durations are virtual
 	history   explain.History
 	traffic   traffic
 	seen      map[socketKey]string
@@ -103,8 +104,12 @@ func (b *builder) meet(e *journal.Event) {
 func (b *builder) header(h *journal.Header) {
 	l := &b.ladder
 	l.Title = visible(cmp.Or(h.Scenario.Title.EN, h.Scenario.Name))
+	b.warped = h.Warped()
 	if h.Machine.Kernel != "" {
 		l.Facts = append(l.Facts, visible("Linux "+h.Machine.Kernel))
+	}
+	if b.warped {
+		l.Facts = append(l.Facts, "virtual time")
 	}
 	if day, _, _ := strings.Cut(h.Started, "T"); day != "" {
 		l.Facts = append(l.Facts, visible(day))
@@ -218,13 +223,21 @@ func (b *builder) row(m moment) {
 	}
 }
 
+// long is a duration in words, labelled where the run's clock was warped.
+func (b *builder) long(ns int64) string {
+	if b.warped {
+		return journal.Virtual(ns)
+	}
+	return journal.Duration(ns)
+}
+
 func (b *builder) step(m moment) {
 	s := m.e.StepRun
 	r := Row{Kind: StepRow, Host: -1, Step: s.Index, Text: cmp.Or(s.Title.EN, s.ID), Mark: "…"}
 	if end := b.steps[s.Index]; end != nil {
 		r.Mark = map[journal.Verdict]string{journal.Pass: "✓", journal.Fail: "✗", journal.Error: "✗"}[end.Verdict]
 		r.Bad = end.Verdict == journal.Fail || end.Verdict == journal.Error
-		r.Detail = fmt.Sprintf("%s: %s, took %s", s.ID, end.Verdict, journal.Duration(end.Duration))
+		r.Detail = fmt.Sprintf("%s: %s, took %s", s.ID, end.Verdict, b.long(end.Duration))
 	}
 	b.put(m, r)
 }
@@ -284,7 +297,7 @@ func (b *builder) call(m moment, host int) {
 		}
 	}
 	r.Text = processName(e) + " " + callText(c, name)
-	r.Detail = callDetail(e)
+	r.Detail = b.callDetail(e)
 	if x, ok := b.history.Refusal(e.N); ok && c.Failed() {
 		for _, h := range x.Holders[:min(mostNews, len(x.Holders))] {
 			if i := b.listed(e, h.Socket); i >= 0 {

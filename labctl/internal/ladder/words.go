@@ -61,9 +61,13 @@ func callText(c *journal.Syscall, socket string) string {
 	return text
 }
 
-func callDetail(e *journal.Event) string {
+func (b *builder) callDetail(e *journal.Event) string {
 	c := e.Syscall
-	text := fmt.Sprintf("%s: %s on descriptor %d returned %d after %s, at %s", processName(e), c.Name, c.FD, c.Result, journal.Duration(c.Duration), clock(e.T))
+	after := " after " + journal.Duration(c.Duration)
+	if b.warped {
+		after = "" // it would be the number of instructions
+	}
+	text := fmt.Sprintf("%s: %s on descriptor %d returned %d%s, at %s", processName(e), c.Name, c.FD, c.Result, after, clock(e.T))
 	if s := c.Socket; s != nil {
 		if s.Local.IsValid() {
 			text += ", " + s.Local.String()

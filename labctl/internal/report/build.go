@@ -48,7 +48,7 @@ func newReport(h *journal.Header) *Report {
 		Schema: SchemaVersion, Author: h.Author, Verdict: journal.Incomplete,
 		Scenario: Scenario{Name: s.Name, File: s.File, Digest: s.Digest, Title: s.Title, Lesson: s.Lesson, Set: s.Set, Command: s.Command, Joined: s.Joined, Live: s.Live},
 		Environment: Environment{Kernel: m.Kernel, KernelBuild: m.KernelBuild, Arch: m.Arch, HZ: m.HZ, CPUs: m.CPUs, OS: m.OS,
-			Labctl: h.Labctl, Rootless: h.Rootless, Started: h.Started, Sysctls: map[string]map[string]string{}, Hosts: []Host{}},
+			Labctl: h.Labctl, Rootless: h.Rootless, Guest: h.Guest, Started: h.Started, Sysctls: map[string]map[string]string{}, Hosts: []Host{}},
 		Steps: []Step{}, Binds: []Bind{}, Sockets: []Table{}, Processes: []Process{}, Events: []Event{}, Notes: []Note{},
 	}
 }
@@ -155,7 +155,7 @@ func (b *builder) step(e journal.Event) {
 	i := slices.IndexFunc(b.steps, func(o Step) bool { return o.Index == s.Index })
 	if i < 0 {
 		i = len(b.steps)
-		b.steps = append(b.steps, Step{Index: s.Index, ID: s.ID, Verb: s.Verb, Title: s.Title, Object: s.Object, Line: s.Line,
+		b.steps = append(b.steps, Step{virtual: b.report.warped(), Index: s.Index, ID: s.ID, Verb: s.Verb, Title: s.Title, Object: s.Object, Line: s.Line,
 			Expected: s.Expected, Status: journal.Incomplete, T: e.T, reached: true})
 	}
 	if s.Phase == journal.PhaseEnd {

@@ -166,7 +166,7 @@ func newPage(r *Report) page {
 		p.Mismatches = cleanMismatches(s.Mismatches)
 	}
 	p.Facts = r.facts()
-	p.Length = journal.Duration(r.Duration)
+	p.Length = r.long(r.Duration)
 	p.draw(r.ladder)
 	p.strip(r)
 	shown := r.shown()
@@ -234,6 +234,9 @@ func (r *Report) facts() []string {
 		add(h.Name + " " + strings.Join(addresses, ", "))
 	}
 	add("Linux " + e.Kernel + " " + e.Arch)
+	if r.warped() {
+		add("virtual time")
+	}
 	day, _, _ := strings.Cut(e.Started, "T")
 	add(day)
 	return facts
@@ -256,7 +259,7 @@ func (p *page) strip(r *Report) {
 		x := min(at(s.T), 998)
 		if end-s.T > longest {
 			longest = end - s.T
-			p.Longest = clean(fmt.Sprintf("longest: step %d, %s, %s", s.Index, s.name(), journal.Duration(longest)))
+			p.Longest = clean(fmt.Sprintf("longest: step %d, %s, %s", s.Index, s.name(), r.long(longest)))
 		}
 		p.Strip = append(p.Strip, band{Index: s.Index, X: fmt.Sprintf("%.2f", x), Width: fmt.Sprintf("%.2f", max(at(end)-x, 2)),
 			Class: fmt.Sprintf("band-%d", i%2), Name: clean(fmt.Sprintf("%d %s, %s", s.Index, s.name(), s.took()))})

@@ -143,12 +143,29 @@ func (m markdown) ladder(r *Report) {
 	m.fence("", lines)
 }
 
+// long is a duration in words, labelled where the run's clock was warped.
+func (r *Report) long(ns int64) string {
+	if r.warped() {
+		return journal.Virtual(ns)
+	}
+	return journal.Duration(ns)
+}
+
+func (r *Report) warped() bool { return r.Environment.Guest != nil && r.Environment.Guest.Warp }
+
+func (s *Step) long(ns int64) string {
+	if s.virtual {
+		return journal.Virtual(ns)
+	}
+	return journal.Duration(ns)
+}
+
 // took is how long the step took, empty if it did not end.
 func (s *Step) took() string {
 	if s.Observed == nil || s.Duration == 0 {
 		return ""
 	}
-	return journal.Duration(s.Duration)
+	return s.long(s.Duration)
 }
 
 func (m markdown) refusal(r *Report, b Bind) {
@@ -255,7 +272,15 @@ func (r *Report) environment() [][2]string {
 	}
 	add("system", e.OS)
 	add("labctl", e.Labctl)
-	if e.Rootless {
+	if g := e.Guest; g != nil {
+		add("guest", fmt.Sprintf("%s, with %d MiB by QEMU %s (%s), on %s", g.Kernel, g.Memory, g.QEMU, g.Accel, strings.TrimSpace("Linux "+g.Host.Kernel+" "+g.Host.Arch)))
+		if g.Warp {
+			add("clock", fmt.Sprintf("virtual: it counts instructions and jumps over idle time, seed %d", g.Seed))
+		}
+		if g.Wall > 0 {
+			add("took in real time", fmt.Sprintf("%s, a factor of %.1f", journal.Duration(g.Wall), g.Ratio))
+		}
+	} else if e.Rootless {
 		add("privilege", "none: in a user namespace")
 	} else {
 		add("privilege", "root")

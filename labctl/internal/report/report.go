@@ -98,6 +98,10 @@ type Environment struct {
 	Labctl string `json:"labctl"`
 	// Rootless says that the lab ran in a user namespace without privilege.
 	Rootless bool `json:"rootless"`
+	// Guest is the machine that the lab had for itself, with a kernel of its
+	// own; absent if it ran on this machine's. With its warp all durations are
+	// virtual.
+	Guest *journal.Guest `json:"guest,omitempty"`
 	// Started is the wall time of the run's start, RFC 3339.
 	Started string `json:"started"`
 	// Sysctls are, by host, the kernel settings that matter, as read when
@@ -128,6 +132,8 @@ type Host struct {
 
 // Step is a step of the scenario and what came of it.
 type Step struct {
+	virtual bool // its durations
+
 	// Index counts from 1.
 	Index int `json:"index"`
 	// ID and Verb are empty if the step was not reached and the journal, one of

@@ -102,15 +102,15 @@ func (r *Report) outcome() string {
 	case r.Verdict == journal.Pass && r.Scenario.Live:
 		return fmt.Sprintf("a lab to type in, up for %s: %s started by hand", journal.Duration(r.Duration), count(len(r.Processes), "program"))
 	case r.Verdict == journal.Pass:
-		return fmt.Sprintf("every expectation held: %s in %s", count(done, "step"), journal.Duration(r.Duration))
+		return fmt.Sprintf("every expectation held: %s in %s", count(done, "step"), r.long(r.Duration))
 	case r.Verdict == journal.Incomplete:
-		return fmt.Sprintf("the run ended early: %d of %s done in %s", done, count(len(r.Steps), "step"), journal.Duration(r.Duration))
+		return fmt.Sprintf("the run ended early: %d of %s done in %s", done, count(len(r.Steps), "step"), r.long(r.Duration))
 	case bad != nil && bad.Line != 0:
 		return fmt.Sprintf("at step %d, %s (line %d)", bad.Index, bad.name(), bad.Line)
 	case bad != nil:
 		return fmt.Sprintf("at step %d, %s", bad.Index, bad.name())
 	}
-	return fmt.Sprintf("%d of %s done in %s", done, count(len(r.Steps), "step"), journal.Duration(r.Duration))
+	return fmt.Sprintf("%d of %s done in %s", done, count(len(r.Steps), "step"), r.long(r.Duration))
 }
 
 // decisive is the step that ended the lab, nil if none did.
@@ -205,7 +205,7 @@ func (s *Step) observed() string {
 		add("lines", strings.Join(o.Lines, " / "))
 	}
 	if wants("took") {
-		add("took", journal.Duration(o.Took))
+		add("took", s.long(o.Took))
 	}
 	if o.Failure != "" && (s.Status != journal.Pass || len(parts) == 0) {
 		parts = append(parts, o.Failure)

@@ -61,7 +61,7 @@ func prepared() (*inside, error) {
 	if in.observer, err = capture.NewObserver(); err != nil {
 		return nil, err
 	}
-	tracer, traceErr := trace.Open(0)
+	tracer, traceErr := trace.OpenWoken(0)
 	in.traced = func() (*trace.Tracer, error) { return tracer, traceErr }
 	network, err := netlab.New([]scenario.Host{{Name: "server"}, {Name: "client"}})
 	if err != nil {
@@ -97,8 +97,14 @@ func (in *inside) follow(o guest.Order, machine *guest.Machine) error {
 	in.epoch = journal.Monotonic()
 	in.clock = journal.Since(in.epoch)
 	in.journal = journal.NewWriter(machine, 2)
+	in.warped, in.layer = o.Warp, plan.Layer
 	if tracer, err := in.traced(); err == nil {
 		tracer.CountFrom(in.epoch)
+		go func() {
+			if err := tracer.RunWoken(); err != nil {
+				in.note("state changes are told only at the end of each step: %v", err)
+			}
+		}()
 	}
 	in.playAll(context.Background(), &plan)
 	return in.journal.Err()

@@ -132,6 +132,7 @@ type inside struct {
 	poller  *poller
 	crowd   *crowd
 	crews   crews
+	warped  bool              // the clock jumps over idle time; only in a guest
 	next    chan struct{}     // one for each step that may begin; nil: all may
 	door    *net.UnixListener // of a lab that stays, nil for one that plays steps
 	end     func()            // ends it

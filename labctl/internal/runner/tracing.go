@@ -74,6 +74,9 @@ func (l *lab) watchHosts() error {
 			defer l.mu.Unlock()
 			if w := l.traces[h.Name]; w != nil { // nil: not begun yet, or over
 				l.emitAll(h.Name, w.Take())
+				if l.warped {
+					l.notify() // nobody looks there meanwhile
+				}
 			}
 		})
 		if err != nil {

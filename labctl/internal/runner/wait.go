@@ -101,7 +101,34 @@ const (
 	usual  = 100 * time.Millisecond // at what may change unseen
 	seldom = time.Second            // when only recorded programs could change anything
 	lookUp = 2 * time.Millisecond   // at one socket that is due, at 4 µs each
+
+	// Where the clock jumps over idle time, looking is all that waiting costs, and
+	// what is due is known. A timer ends with a tick of the kernel, and no tick is
+	// shorter.
+	seldomWarped = 10 * time.Second
+	lookUpWarped = 4 * time.Millisecond
 )
+
+// rare is the time between two looks when only recorded programs could change
+// anything.
+func (l *lab) rare() time.Duration {
+	if l.warped {
+		return seldomWarped
+	}
+	return l.crowd.pace(seldom)
+}
+
+// close is the time between two looks at a socket of the host that is due. Where the
+// clock is warped and the kernel tells of each change, that is waited for. mu is held.
+func (l *lab) close(host string) time.Duration {
+	switch {
+	case l.warped && l.traces[host] != nil:
+		return seldomWarped
+	case l.warped:
+		return lookUpWarped
+	}
+	return l.crowd.pace(lookUp)
+}
 
 // look is for await: mu is held.
 func (w *watch) look() (done bool, again time.Duration) {
@@ -112,7 +139,7 @@ func (w *watch) look() (done bool, again time.Duration) {
 	if w.due != nil && l.clock() < w.next {
 		_, err := l.diag[host].Lookup(w.due.Local, w.due.Remote)
 		if err == nil {
-			return false, l.crowd.pace(lookUp)
+			return false, l.close(host)
 		}
 		if !errors.Is(err, sockdiag.ErrNotFound) {
 			w.err = fmt.Errorf("look for a socket of host %s: %w", host, err)
@@ -148,16 +175,16 @@ func (w *watch) look() (done bool, again time.Duration) {
 		t.Reason, t.Port, t.Rows = "wait", l.plan.Port, rows
 		l.emitTable(host, &t, nil)
 	}
-	most := seldom
+	most := l.rare()
 	if l.runsUnrecorded() {
-		most = usual
+		most = l.crowd.pace(usual)
 	}
 	var left time.Duration
 	w.due, left = expiry(rows)
-	again = w.pace.next(min(left, l.crowd.pace(most)))
+	again = w.pace.next(min(left, most))
 	if w.due != nil {
 		w.next = l.clock() + int64(again)
-		again = l.crowd.pace(lookUp)
+		again = l.close(host)
 	}
 	return false, again
 }

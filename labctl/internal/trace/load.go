@@ -32,12 +32,15 @@ func (u *Unavailable) Unwrap() error { return u.Err }
 // Open loads the programs and attaches them. epoch is the reading of
 // CLOCK_MONOTONIC, in ns, that the times of events count from. An error is an
 // *Unavailable.
-func Open(epoch int64) (*Tracer, error) { return open(epoch, ringSize) }
+func Open(epoch int64) (*Tracer, error) { return open(epoch, ringSize, false) }
+
+// OpenWoken is Open for a tracer that RunWoken reads.
+func OpenWoken(epoch int64) (*Tracer, error) { return open(epoch, ringSize, true) }
 
 // ringSize is the room for records that were not read yet, in bytes.
 const ringSize = 1 << 22
 
-func open(epoch int64, ring uint32) (*Tracer, error) {
+func open(epoch int64, ring uint32, woken bool) (*Tracer, error) {
 	spec, err := loadObserve()
 	if err != nil {
 		return nil, &Unavailable{"the programs", err, "labctl was not built from its own sources"}
@@ -48,7 +51,7 @@ func open(epoch int64, ring uint32) (*Tracer, error) {
 	if err != nil {
 		return nil, refusedMap(err)
 	}
-	defer records.Close()
+	defer func() { records.Close() }() // nil when it is kept
 	kernel, err := btf.LoadKernelSpec()
 	if err != nil {
 		return nil, &Unavailable{"the kernel's BTF, /sys/kernel/btf/vmlinux", err, "it needs CONFIG_DEBUG_INFO_BTF"}
@@ -78,6 +81,7 @@ func open(epoch int64, ring uint32) (*Tracer, error) {
 		// 2 since Linux 6.9: the timer and its bucket. 3 before.
 		observeVarStartTellsBucket: arguments(kernel, "timer_start") == 2,
 		observeVarResetTellsReason: reasoned,
+		observeVarWakesReader:      woken,
 	} {
 		if err := spec.Variables[name].Set(value); err != nil {
 			return nil, &Unavailable{"the variable " + name, err, ""}
@@ -108,6 +112,7 @@ func open(epoch int64, ring uint32) (*Tracer, error) {
 		t.detach()
 		return nil, &Unavailable{"map the ring buffer", err, ""}
 	}
+	t.records, records = records, nil
 	t.watched, t.lost = loaded.DetachMap(observeMapWatched), loaded.DetachMap(observeMapLost)
 	return t, nil
 }

@@ -79,6 +79,8 @@ volatile const __u64 reqsk_timer_handler;
 /* Whether timer_start tells the wheel's bucket: before Linux 6.9 its second argument is
  * the time that was asked for, from which a timer may fire seconds later. */
 volatile const bool start_tells_bucket;
+/* Whether the reader is woken for records, or looks by itself. */
+volatile const bool wakes_reader;
 /* Whether tcp_send_reset tells why: since Linux 6.10. */
 volatile const bool reset_tells_reason;
 
@@ -150,7 +152,7 @@ static __always_inline struct record *begin(const struct sock_common *c, __u8 ki
  * cost more than all the rest. */
 static __always_inline void commit(struct record *r)
 {
-	bpf_ringbuf_submit(r, BPF_RB_NO_WAKEUP);
+	bpf_ringbuf_submit(r, wakes_reader ? 0 : BPF_RB_NO_WAKEUP);
 }
 
 /* The port that a full socket has, or had: a client's is given back, and skc_num

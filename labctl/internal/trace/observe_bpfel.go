@@ -35,6 +35,7 @@ const (
 	observeVarResetTellsReason      = "reset_tells_reason"
 	observeVarStartTellsBucket      = "start_tells_bucket"
 	observeVarTwTimerHandler        = "tw_timer_handler"
+	observeVarWakesReader           = "wakes_reader"
 )
 
 // loadObserve returns the embedded CollectionSpec for observe.
@@ -110,6 +111,7 @@ type observeVariableSpecs struct {
 	ResetTellsReason  *ebpf.VariableSpec `ebpf:"reset_tells_reason"`
 	StartTellsBucket  *ebpf.VariableSpec `ebpf:"start_tells_bucket"`
 	TwTimerHandler    *ebpf.VariableSpec `ebpf:"tw_timer_handler"`
+	WakesReader       *ebpf.VariableSpec `ebpf:"wakes_reader"`
 }
 
 // observeObjects contains all objects after they have been loaded into the kernel.
@@ -156,6 +158,7 @@ type observeVariables struct {
 	ResetTellsReason  *ebpf.Variable `ebpf:"reset_tells_reason"`
 	StartTellsBucket  *ebpf.Variable `ebpf:"start_tells_bucket"`
 	TwTimerHandler    *ebpf.Variable `ebpf:"tw_timer_handler"`
+	WakesReader       *ebpf.Variable `ebpf:"wakes_reader"`
 }
 
 // observePrograms contains all programs after they have been loaded into the kernel.

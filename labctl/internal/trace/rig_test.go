@@ -41,7 +41,7 @@ func rig(t testing.TB) *netlab.Network {
 // was refused.
 func opened(t testing.TB, ring uint32) *Tracer {
 	t.Helper()
-	tracer, err := open(0, ring)
+	tracer, err := open(0, ring, false)
 	if u := (*Unavailable)(nil); errors.As(err, &u) {
 		t.Skip(err)
 	} else if err != nil {

@@ -27,6 +27,7 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
 	"github.com/cilium/ebpf/ringbuf"
+	"golang.org/x/sys/unix"
 
 	"restartlab/labctl/internal/journal"
 )
@@ -45,6 +46,7 @@ type Tracer struct {
 	links         []link.Link
 	bindings      *link.Iter // nil where the kernel has no such iterator
 	watched, lost *ebpf.Map
+	records       *ebpf.Map // the ring buffer
 
 	mu     sync.Mutex
 	reader *ringbuf.Reader
@@ -85,7 +87,7 @@ func (t *Tracer) Close() error {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	errs = append(errs, t.reader.Close(), t.watched.Close(), t.lost.Close())
+	errs = append(errs, t.reader.Close(), t.watched.Close(), t.lost.Close(), t.records.Close())
 	return errors.Join(errs...)
 }
 
@@ -123,22 +125,49 @@ func (t *Tracer) Run(ctx context.Context) {
 		case <-timer.C:
 		}
 		pace = min(2*pace, late)
-		t.mu.Lock()
-		if t.drain() {
+		if t.pass() {
 			pace = soon
-		}
-		var some []*Host
-		for _, h := range t.hosts {
-			if len(h.waiting)+len(h.resets) > 0 {
-				some = append(some, h)
-			}
-		}
-		t.mu.Unlock()
-		for _, h := range some {
-			h.arrived()
 		}
 		timer.Reset(pace)
 	}
+}
+
+// RunWoken is Run that waits for the kernel to say that there is something, instead
+// of looking: for a machine on which looking is all that waiting costs. It takes a
+// tracer of OpenWoken, and returns when that fails, or is closed.
+func (t *Tracer) RunWoken() error {
+	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return fmt.Errorf("epoll_create1: %w", err)
+	}
+	defer unix.Close(epoll)
+	if err := unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, t.records.FD(), &unix.EpollEvent{Events: unix.EPOLLIN}); err != nil {
+		return fmt.Errorf("wait for records of the kernel: %w", err)
+	}
+	for {
+		if _, err := unix.EpollWait(epoll, make([]unix.EpollEvent, 1), -1); err != nil && err != unix.EINTR {
+			return fmt.Errorf("wait for records of the kernel: %w", err)
+		}
+		t.pass()
+	}
+}
+
+// pass takes what is in the ring buffer, tells the hosts that have something of it,
+// and reports whether there was anything.
+func (t *Tracer) pass() (some bool) {
+	t.mu.Lock()
+	some = t.drain()
+	var have []*Host
+	for _, h := range t.hosts {
+		if len(h.waiting) > 0 {
+			have = append(have, h)
+		}
+	}
+	t.mu.Unlock()
+	for _, h := range have {
+		h.arrived()
+	}
+	return some
 }
 
 // drain hands what is in the ring buffer to the hosts' trackers, and reports

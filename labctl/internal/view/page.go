@@ -24,7 +24,12 @@ func (p page) header(h *journal.Header) []string {
 	if h.Machine.HZ > 0 {
 		facts = append(facts, fmt.Sprintf("HZ %d", h.Machine.HZ))
 	}
-	if h.Rootless {
+	if g := h.Guest; g != nil {
+		facts = append(facts, "QEMU "+clean(g.QEMU))
+		if g.Warp {
+			facts = append(facts, fmt.Sprintf("virtual time, seed %d", g.Seed))
+		}
+	} else if h.Rootless {
 		facts = append(facts, "rootless")
 	} else {
 		facts = append(facts, "root")
