@@ -40,6 +40,9 @@ func (s *Store) Clean() (freed int64, err error) {
 	}
 	var errs []error
 	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), refusedPrefix) {
+			errs = append(errs, os.Remove(filepath.Join(s.prepared(), e.Name())))
+		}
 		if !e.IsDir() {
 			continue
 		}

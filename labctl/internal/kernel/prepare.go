@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -160,7 +161,7 @@ func (m *Machine) make(ctx context.Context, q *QEMU, k *Kernel, program []byte, 
 	}
 	defer lines.Close()
 	defer p.kill()
-	stop := p.killAfter(ctx, bootTime)
+	stop := p.killAfter(ctx, cmp.Or(m.patience, bootTime))
 	defer stop()
 
 	if _, ok := p.await("GUEST_PANICKED"); !ok {

@@ -79,6 +79,8 @@ type hardware struct {
 	Warp   bool   `json:"warp"`             // its clock counts instructions, and skips what is idle
 	Memory int    `json:"memory_mib"`       // MiB
 	Append string `json:"kernel_arguments"` // the kernel's command line
+
+	patience time.Duration // with its start, if not bootTime
 }
 
 // memory is enough for some forty labs at once.
