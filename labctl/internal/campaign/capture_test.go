@@ -79,13 +79,13 @@ func playInto(t testing.TB, one campaign.Item, folder string) []journal.Event {
 	return events
 }
 
-// TestCaptureFile compares the segments in the journals of shipped scenarios with
+// TestCaptureFile compares the segments in the journals of the article's scenarios with
 // what tshark reads of their capture.pcapng: number, order and all fields. Then
 // it writes the file again from the journal alone.
 func TestCaptureFile(t *testing.T) {
 	need(t)
 	tool(t, "tshark")
-	for _, one := range shipped(t) {
+	for _, one := range article(t) {
 		if one.Name == "timewait" { // a minute for nothing more
 			continue
 		}

@@ -73,7 +73,7 @@ func (r *records) Done(run int, _ report.Document, _ string, err error) {
 	r.errs[run] = err
 }
 
-// TestTsharkAndBpftrace plays every shipped scenario, several of each, side by side.
+// TestTsharkAndBpftrace plays every scenario of the article, several of each, side by side.
 // In each lab dumpcap, of Wireshark, captures at the server's interface, and bpftrace
 // watches the whole machine. What tshark reads of these captures must be the segments
 // of the journals, in the same order, and what bpftrace told their transitions.
@@ -91,7 +91,7 @@ func TestTsharkAndBpftrace(t *testing.T) {
 	folder := t.TempDir()
 	var items []campaign.Item
 	for round := 0; len(items) < sideBySide; round++ {
-		for _, one := range shipped(t) {
+		for _, one := range article(t) {
 			s := *one.Scenario
 			s.Name = fmt.Sprintf("%s-%d", s.Name, round)
 			s.Labs = slices.Clone(s.Labs)

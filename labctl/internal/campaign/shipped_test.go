@@ -61,6 +61,16 @@ func shipped(t testing.TB) []campaign.Item {
 	return items
 }
 
+// article loads the article's own scenarios: those in no folder.
+func article(t testing.TB) []campaign.Item {
+	t.Helper()
+	items := slices.DeleteFunc(shipped(t), func(i campaign.Item) bool { return strings.Contains(i.File, "/") })
+	if len(items) < 11 {
+		t.Fatalf("only %d scenarios of the article", len(items))
+	}
+	return items
+}
+
 // TestOrder holds the list of names against the files.
 func TestOrder(t *testing.T) {
 	var names []string

@@ -27,7 +27,7 @@ const asLabctl = "RESTARTLAB_TEST_LABCTL"
 // made.
 const traced = "trace=bind,listen,connect,accept,accept4,clone,clone3,fork,vfork"
 
-// TestStrace plays every shipped scenario, several of each, side by side, by a labctl
+// TestStrace plays every scenario of the article, several of each, side by side, by a labctl
 // that runs under strace with all that it starts. For each process of each lab the
 // calls in its journal must be those that strace saw: in order, with their arguments
 // and results.
@@ -39,7 +39,7 @@ func TestStrace(t *testing.T) {
 	trace, reports := filepath.Join(folder, "strace"), filepath.Join(folder, "reports")
 	var names []string
 	for len(names) < sideBySide {
-		for _, one := range shipped(t) {
+		for _, one := range article(t) {
 			names = append(names, one.Name)
 		}
 	}
