@@ -97,7 +97,7 @@ func Run(ctx context.Context, items []Item, o Options, show Show) int {
 	if len(items) == 1 {
 		code, _ := one(ctx, 0, items[0], o, "", ground, feed)
 		feed.close()
-		return code
+		return worst([]int{code})
 	}
 	folder, err := newIndex(o, len(items))
 	if err != nil {
@@ -170,10 +170,17 @@ func folderNames(items []Item) []string {
 	return names
 }
 
+// skipped is the code of a run whose labs this machine could not play, all of
+// them. Alone it is Impossible; among others it is no failure.
+const skipped = -1
+
 // worst is the exit code of several: an interrupt hides the rest, then what
 // could not be done, then what failed.
 func worst(codes []int) int {
-	rank := map[int]int{OK: 0, Failed: 1, Usage: 2, Impossible: 3, Interrupted: 4}
+	if !slices.ContainsFunc(codes, func(c int) bool { return c != skipped }) {
+		return Impossible
+	}
+	rank := map[int]int{skipped: -1, OK: 0, Failed: 1, Usage: 2, Impossible: 3, Interrupted: 4}
 	code := OK
 	for _, c := range codes {
 		if rank[c] > rank[code] {
@@ -275,6 +282,8 @@ func one(ctx context.Context, n int, item Item, o Options, name string, ground g
 		return Impossible, listed
 	case verdict == journal.Fail:
 		return Failed, listed
+	case verdict == journal.Skipped:
+		return skipped, listed
 	case verdict != journal.Pass:
 		return Impossible, listed
 	}

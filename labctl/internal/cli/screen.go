@@ -116,11 +116,13 @@ func manyRuns(w io.Writer, o view.Options, items []campaign.Item) *several {
 func (v *several) Event(run int, e journal.Event) { v.AddFrom(v.names[run], e) }
 
 func (v *several) done(run int, d report.Document, page, why string) bool {
-	if page != "" && (why != "" || d.Outcome() != journal.Pass) {
+	if page != "" && (why != "" || d.Outcome() != journal.Pass && d.Outcome() != journal.Skipped) {
 		v.bad = append(v.bad, page)
 	}
 	if why != "" {
 		v.Fail(v.names[run], why)
+	} else if s, ok := d.(*report.Study); ok {
+		v.EndStudy(v.names[run], s.Outcome(), s.Headline())
 	}
 	return true
 }

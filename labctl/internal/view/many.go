@@ -39,6 +39,7 @@ type run struct {
 type entry struct {
 	name string // as shown
 	lab  lab
+	one  bool // of many in a study, which counts as one itself
 }
 
 // NewMany shows runs on w, whose scenarios have the names, as far as they are known.
@@ -77,7 +78,7 @@ func (m *Many) AddFrom(name string, e journal.Event) {
 	}
 	en := r.entries[e.Lab]
 	if en == nil {
-		en = m.begin(r, e.Lab)
+		en = m.begin(r, e)
 	}
 	en.lab.add(e)
 	if l := e.LabInfo; l != nil && l.Phase == journal.PhaseEnd {
@@ -95,14 +96,18 @@ func (m *Many) run(name string) *run {
 	return r
 }
 
-func (m *Many) begin(r *run, name string) *entry {
+func (m *Many) begin(r *run, e journal.Event) *entry {
+	name := e.Lab
 	en := &entry{name: clean(name), lab: lab{name: name, now: m.page.now, header: r.header}}
 	if r.header != nil && r.header.Scenario.Name != name {
 		en.name = clean(r.header.Scenario.Name + "/" + name)
 	}
+	en.one = e.LabInfo != nil && (e.LabInfo.Cell != nil || e.LabInfo.Run > 0)
 	r.entries[name] = en
 	m.running = append(m.running, en)
-	m.total++
+	if !en.one {
+		m.total++
+	}
 	return en
 }
 
@@ -141,17 +146,40 @@ func (m *Many) Fail(name, why string) {
 	m.screen.print(m.page.paragraphs(indent, rest)...)
 }
 
+// EndStudy counts the run of that name, a study, and says how its labs went.
+func (m *Many) EndStudy(name string, v journal.Verdict, headline string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		return
+	}
+	r := m.run(name)
+	if r.header != nil {
+		name = r.header.Scenario.Name
+	}
+	m.total++
+	m.ended[v] = append(m.ended[v], clean(name))
+	m.print(v, clean(name), clean(headline), "")
+}
+
 // settle prints the line of a lab that has ended and, if it did not pass, what
 // to know of it.
 func (m *Many) settle(en *entry, v journal.Verdict) {
 	m.running = slices.DeleteFunc(m.running, func(r *entry) bool { return r == en })
-	m.ended[v] = append(m.ended[v], en.name)
+	if en.one && (v == journal.Pass || v == journal.Skipped) {
+		return // the study's line counts it
+	}
+	if !en.one {
+		m.ended[v] = append(m.ended[v], en.name)
+	}
 	l := &en.lab
 	text := count(l.ended, "step")
 	switch v {
 	case journal.Pass:
 	case journal.Incomplete:
 		text = "ended early, after " + l.progress()
+	case journal.Skipped:
+		text = "skipped: " + clean(l.result.Skipped)
 	case journal.Error:
 		text = strings.TrimSuffix("error"+m.page.where(l, "")+": "+m.page.why(l), ": ")
 	default:
@@ -235,21 +263,28 @@ func (m *Many) Done(index string, bad ...string) {
 		lost = "; the observers lost events of: " + strings.Join(m.lossy, ", ")
 	}
 	lines := []string{""}
-	if passed > 0 && len(m.ended) == 1 {
-		lines = append(lines, each(m.page.wrap("PASS ", "  ", fmt.Sprintf("%s in %s", count(m.total, "scenario"), took)+lost), m.page.good)...)
+	skips := ""
+	if names := m.ended[journal.Skipped]; len(names) > 0 {
+		skips = "; skipped: " + strings.Join(names, ", ")
+	}
+	if passed > 0 && passed+len(m.ended[journal.Skipped]) == m.total {
+		lines = append(lines, each(m.page.wrap("PASS ", "  ", fmt.Sprintf("%s in %s", count(passed, "scenario"), took)+skips+lost), m.page.good)...)
 	} else {
 		text := fmt.Sprintf("%d of %s passed in %s", passed, count(m.total, "scenario"), took)
 		word := "INCOMPLETE "
+		if m.total > 0 && len(m.ended[journal.Skipped]) == m.total {
+			word = "SKIPPED "
+		}
 		for _, g := range []struct {
 			v          journal.Verdict
 			word, said string
-		}{{journal.Incomplete, word, "did not end"}, {journal.Fail, "FAIL ", "failed"}, {journal.Error, "ERROR ", "could not run"}} {
+		}{{journal.Incomplete, "INCOMPLETE ", "did not end"}, {journal.Fail, "FAIL ", "failed"}, {journal.Error, "ERROR ", "could not run"}} {
 			if names := m.ended[g.v]; len(names) > 0 {
 				word = g.word
 				text += "; " + g.said + ": " + strings.Join(names, ", ")
 			}
 		}
-		lines = append(lines, each(m.page.wrap(word, "  ", text+lost), m.page.bad)...)
+		lines = append(lines, each(m.page.wrap(word, "  ", text+skips+lost), m.page.bad)...)
 	}
 	for _, page := range bad {
 		lines = append(lines, m.page.path("report", page)...)

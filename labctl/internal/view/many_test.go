@@ -91,3 +91,26 @@ func TestManyLiveLine(t *testing.T) {
 		}
 	})
 }
+
+// TestManyStudy shows a study among single runs: its labs are lines of their own
+// only where they did not pass, and it counts as one.
+func TestManyStudy(t *testing.T) {
+	var b bytes.Buffer
+	clock := time.Unix(0, 0)
+	m := NewMany(&b, Options{Width: 80, Now: func() time.Time { clock = clock.Add(10 * time.Millisecond); return clock }})
+	header := &journal.Header{Scenario: journal.Scenario{Name: "by-state", Axes: []journal.Axis{{Name: "state", Values: []string{"A", "B", "C"}}}}}
+	m.AddFrom("s", journal.Event{Kind: journal.KindHeader, Header: header})
+	for lab, end := range map[string]journal.Lab{"A": {Verdict: journal.Pass}, "B": {Verdict: journal.Skipped, Skipped: "no second user"}} {
+		m.AddFrom("s", journal.Event{Lab: lab, Kind: journal.KindLab, LabInfo: &journal.Lab{Phase: journal.PhaseBegin, Cell: []string{lab}}})
+		end.Phase = journal.PhaseEnd
+		m.AddFrom("s", journal.Event{Lab: lab, Kind: journal.KindLab, LabInfo: &end})
+	}
+	m.EndStudy("s", journal.Pass, "1 of 2 cells passed, 1 skipped")
+	sideBySide(m, timewait())
+	alone := journal.Lab{Phase: journal.PhaseEnd, Verdict: journal.Skipped, Skipped: "root may bind every port"}
+	m.AddFrom("z", journal.Event{Kind: journal.KindHeader, Header: &journal.Header{Scenario: journal.Scenario{Name: "low-port"}}})
+	m.AddFrom("z", journal.Event{Lab: "low-port", Kind: journal.KindLab, LabInfo: &journal.Lab{Phase: journal.PhaseBegin}})
+	m.AddFrom("z", journal.Event{Lab: "low-port", Kind: journal.KindLab, LabInfo: &alone})
+	m.Done("")
+	golden(t, "many-study", b.String())
+}
