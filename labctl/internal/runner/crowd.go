@@ -19,7 +19,13 @@ import (
 // to do for the CPUs: building, starting programs, reading tables. A lab that waits
 // gives its turn to another.
 type crowd struct {
-	places, turns chan struct{}
+	places chan struct{}
+
+	mu   sync.Mutex
+	free int // turns that nobody has
+	// Those that wait for a turn, each for its channel to be closed. Labs that have
+	// begun come first: what the kernel holds of them runs out meanwhile.
+	begun, fresh []chan struct{}
 }
 
 // What a lab takes while it lives, as measured, with a margin.
@@ -37,8 +43,7 @@ func newCrowd(jobs int) *crowd {
 	if jobs <= 0 {
 		jobs = room()
 	}
-	c := &crowd{places: make(chan struct{}, jobs), turns: make(chan struct{}, turnsOfCPU*runtime.NumCPU())}
-	return c
+	return &crowd{places: make(chan struct{}, jobs), free: turnsOfCPU * runtime.NumCPU()}
 }
 
 // playAll plays the labs of a plan, as many at once as it says or as have room. Those
@@ -109,15 +114,55 @@ func (c *crowd) pace(d time.Duration) time.Duration {
 	return d * time.Duration(max(1, len(c.places)/few))
 }
 
+// take waits for a turn. fresh says that the lab has not begun.
+func (c *crowd) take(fresh bool) {
+	c.mu.Lock()
+	if c.free > 0 {
+		c.free--
+		c.mu.Unlock()
+		return
+	}
+	mine := make(chan struct{})
+	if fresh {
+		c.fresh = append(c.fresh, mine)
+	} else {
+		c.begun = append(c.begun, mine)
+	}
+	c.mu.Unlock()
+	<-mine
+}
+
+// give gives a turn to who waits for one.
+func (c *crowd) give() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, queue := range []*[]chan struct{}{&c.begun, &c.fresh} {
+		if q := *queue; len(q) > 0 {
+			close(q[0])
+			*queue = q[1:]
+			return
+		}
+	}
+	c.free++
+}
+
 // patience is how long a lab may wait and keep its turn: for a process to start or
-// end, for a segment to cross a link.
+// end, for a segment to cross a link. In a step that does nothing but wait it has none.
 const patience = 100 * time.Millisecond
+
+// patienceOf is that of a lab in the step.
+func patienceOf(s *scenario.Step) time.Duration {
+	if s.Verb == scenario.VerbWait {
+		return 0
+	}
+	return patience
+}
 
 // work waits for a turn, if the lab has none. Only the goroutine that plays its steps
 // may call it, without mu.
 func (l *lab) work() {
 	if !l.turn {
-		l.crowd.turns <- struct{}{}
+		l.crowd.take(false)
 		l.turn = true
 	}
 }
@@ -125,10 +170,7 @@ func (l *lab) work() {
 // rest gives the turn up, if the lab has one.
 func (l *lab) rest() {
 	if l.turn {
-		<-l.crowd.turns
+		l.crowd.give()
 		l.turn = false
 	}
 }
-
-// idles reports whether a step does nothing but wait for what takes its own time.
-func idles(s *scenario.Step) bool { return s.Verb == scenario.VerbWait }

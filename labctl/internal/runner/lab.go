@@ -41,6 +41,7 @@ type lab struct {
 	open      map[string]*process // who made or was given a socket of the scenario
 	cookies   map[string]uint64   // of those sockets, each by its name
 	turn      bool                // see crowd; only for the goroutine that plays the steps
+	patience  time.Duration       // how long it may wait and keep its turn
 	binds     bool                // it only binds: see binds.go
 	happened  int                 // counts notify
 	tabled    map[string]bool     // hosts whose table of this step is journalled
@@ -54,14 +55,15 @@ type lab struct {
 // says in the journal.
 func (in *inside) run(ctx context.Context, plan scenario.Lab) {
 	l := &lab{inside: in, ctx: ctx, plan: plan, wake: make(chan struct{}, 1),
-		diag: map[string]*sockdiag.Conn{}, traces: map[string]*trace.Host{}, began: map[string]int64{}, open: map[string]*process{}, cookies: map[string]uint64{}, inferred: map[string]*inference{}}
+		diag: map[string]*sockdiag.Conn{}, traces: map[string]*trace.Host{}, began: map[string]int64{}, open: map[string]*process{}, cookies: map[string]uint64{}, inferred: map[string]*inference{}, patience: patience}
 	if in.joined == nil && in.door == nil {
 		var host scenario.Host
 		if host, l.binds = onlyBinds(&l.plan); l.binds {
 			l.plan.Hosts = []scenario.Host{host}
 		}
 	}
-	l.work()
+	l.crowd.take(true)
+	l.turn = true
 	defer l.rest()
 	if ctx.Err() != nil {
 		return // it never began, and is not in the journal
@@ -221,10 +223,9 @@ func (l *lab) step(s *scenario.Step) (journal.Verdict, error) {
 	l.emit(journal.Event{T: begin, Kind: journal.KindStep, StepRun: opening(s)})
 	l.mu.Unlock()
 
-	if idles(s) {
-		l.rest()
-	}
+	l.patience = patienceOf(s)
 	seen, err := l.act(s)
+	l.patience = patience
 	took := l.clock()
 	l.work()
 	l.flush()
@@ -396,7 +397,7 @@ func (l *lab) await(ctx context.Context, deadline int64, done func() (ok bool, a
 		if again <= 0 || again > left {
 			again = left
 		}
-		if kept := patience - time.Duration(now-begin); kept <= 0 {
+		if kept := l.patience - time.Duration(now-begin); kept <= 0 {
 			l.rest()
 		} else if l.turn {
 			again = min(again, kept)
