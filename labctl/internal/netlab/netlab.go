@@ -23,6 +23,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
@@ -44,6 +45,16 @@ type Host struct {
 	ns        netns.NsHandle
 	end       end   // the interface with the addresses
 	peer      *Host // at the other end of the link; nil for one host alone
+	// fresh are the settings as they were opened to make the host, for the first
+	// reading of them.
+	fresh atomic.Pointer[settings]
+}
+
+// closeFresh lets go of the folders that fresh has open.
+func (h *Host) closeFresh() {
+	if s := h.fresh.Swap(nil); s != nil {
+		s.close()
+	}
 }
 
 // New makes one host, with its addresses on lo, or two, joined by a veth pair
@@ -151,7 +162,7 @@ func (h *Host) make(sysctls []scenario.Sysctl) (s *socket, note string, err erro
 		return nil, "", fmt.Errorf("open a netlink socket on host %s: %w", h.name, err)
 	}
 	own := settingsOf(h.name)
-	defer own.close()
+	h.fresh.Store(own)
 	if err := own.keepDefaults(); err != nil {
 		return s, "", err
 	}
@@ -202,6 +213,7 @@ func (n *Network) Notes() []string { return n.notes }
 func (n *Network) Close() error {
 	var errs []error
 	for _, h := range n.hosts {
+		h.closeFresh()
 		if h.ns.IsOpen() {
 			if err := h.ns.Close(); err != nil {
 				errs = append(errs, fmt.Errorf("close host %s: %w", h.name, err))

@@ -53,7 +53,10 @@ func (s *settings) setAll(sysctls []scenario.Sysctl, wanted func(name string) bo
 func (h *Host) Sysctls(names []string) (map[string]string, error) {
 	values := map[string]string{}
 	err := h.Do(func() error {
-		s := settingsOf(h.name)
+		s := h.fresh.Swap(nil)
+		if s == nil {
+			s = settingsOf(h.name)
+		}
 		defer s.close()
 		for _, name := range names {
 			if v, err := s.read(name); err == nil {
