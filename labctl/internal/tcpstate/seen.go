@@ -167,6 +167,10 @@ func (h *Host) call(t int64, c *journal.Syscall) {
 		h.listen(t, c)
 		return
 	}
+	if (s == nil || s.state == closed) && c.Name == "connect" && c.Errno == "EADDRNOTAVAIL" && c.Args.Address.Addr().Unmap().Is4() {
+		h.portless(t, c)
+		return
+	}
 	if s == nil || s.state == closed || s.state == listening && s.request == 0 {
 		return
 	}
@@ -181,6 +185,16 @@ func (h *Host) call(t int64, c *journal.Syscall) {
 	case c.Name == "read" && c.Result == 0 && c.Args.Bytes != nil && *c.Args.Bytes > 0:
 		s.finTaken(false)
 	}
+}
+
+// portless takes a connect() that found no local port. The socket is in SYN_SENT
+// while the kernel looks for one, and sends nothing (tcp_v4_connect,
+// inet_hash_connect). Over IPv6 the same answer may come before that.
+func (h *Host) portless(t int64, c *journal.Syscall) {
+	s := &socket{host: h, cookie: c.Socket.Cookie, local: c.Socket.Local, remote: c.Args.Address, state: closed, born: t, since: t}
+	h.cookies[s.cookie] = s
+	s.infer(t, synSent)
+	s.infer(t, closed)
 }
 
 // over reports whether a connect() that failed so has given up.

@@ -259,6 +259,10 @@ func TestHost(t *testing.T) {
 			1 > S 100
 			2 < R 101
 			20 table SYN_SENT`, "1 CLOSE>SYN_SENT"},
+		"no local port is left": {`
+			3 call connect EADDRNOTAVAIL`, "3 CLOSE>SYN_SENT|3 SYN_SENT>CLOSE"},
+		"no way there": {`
+			3 call connect ENETUNREACH`, ""},
 		"nobody answers": {`
 			1 > S 100
 			1001 > S 100
