@@ -106,6 +106,7 @@ func (a *app) keep(items []campaign.Item, o campaign.Options) error {
 	ctx, stop := interruptible()
 	defer stop()
 	show := &liveScreen{app: a, view: view.NewLive(a.stdout, a.terminal(a.stdout))}
+	show.view.Folder = o.Folder
 	o.Live, o.Jobs, o.Labctl, o.Now = true, 1, version(), time.Now
 	a.code = campaign.Run(ctx, items, o, show)
 	return written(show.view.Err())

@@ -14,6 +14,10 @@ import (
 // Live shows a lab that stays up: what it is, how to get into it, and the programs
 // that come and go. Its methods must not be called by two goroutines at once.
 type Live struct {
+	// Folder is the report folder if it is not where the commands for a lab look
+	// by themselves: they have to be told.
+	Folder string
+
 	page   page
 	screen *screen
 	lab    lab
@@ -59,6 +63,14 @@ func (v *Live) invitation() []string {
 		host = clean(v.lab.hosts[0].name)
 	}
 	lines := p.wrap("", "", p.bold(fmt.Sprintf("Lab %s is up.", clean(v.lab.name)))+" In other terminals, in this folder:")
+	if v.Folder != "" {
+		f := clean(v.Folder)
+		return append(lines, p.grid("  ", [][]string{
+			{"labctl exec --lab " + f + " " + host + " -- bash", "a shell on a host"},
+			{"labctl watch --lab " + f + " " + host, "its sockets"},
+			{"labctl down " + f, "the end; or Ctrl-C here"},
+		})...)
+	}
 	return append(lines, p.grid("  ", [][]string{
 		{"labctl exec " + host + " -- bash", "a shell on a host"},
 		{"labctl watch " + host, "its sockets"},
