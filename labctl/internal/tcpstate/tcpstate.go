@@ -203,7 +203,7 @@ func (h *Host) name(s *socket, cookie uint64, local, remote netip.AddrPort) bool
 	}
 	// A socket that could not connect may try again.
 	other := h.cookies[cookie]
-	if s.cookie != 0 || cookie == 0 || other != nil && (other.state != closed || s.passive || other.since > s.born) {
+	if s.cookie != 0 || cookie == 0 || other != nil && (other.state != closed || s.passive || other.since >= s.born) {
 		return false
 	}
 	s.cookie = cookie
